@@ -1,0 +1,1 @@
+"""Submissions of results and what shows them."""

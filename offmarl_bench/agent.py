@@ -1,0 +1,184 @@
+"""What an agent is: networks built from a spec and a frozen config, phases that train it, a policy that plays.
+
+The one trainer runs the phases; an agent never loops, logs, saves or counts by itself. A stranger's agent is a
+class like ours, registered as an entry point of ``offmarl_bench.agents`` or spelled ``module:attr``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from importlib import resources
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Shaped
+from torch import Tensor, nn
+
+from offmarl_bench import registry
+from offmarl_bench.errors import FormatError, OffmarlError
+from offmarl_bench.seeding import sequence
+from offmarl_bench.types import Batch, EnvSpec
+
+if TYPE_CHECKING:
+    from offmarl_bench.loader import Dataset
+
+Metrics = Mapping[str, Tensor | float]
+
+
+def nothing() -> None:
+    """The default ``start`` of a phase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One stretch of training: ``steps`` times ``update(batches(generator))``."""
+
+    name: str
+    steps: int
+    """Number of updates."""
+    batches: Callable[[np.random.Generator], Batch]
+    """Draws one batch. All its randomness comes from the generator, so that a resumed run draws the same."""
+    update: Callable[[Batch], Metrics]
+    """One gradient step. Returns scalars to log, as detached tensors: no ``.item()`` inside."""
+    start: Callable[[], None] = nothing
+    """Called once before the first update, and again when a run resumes inside this phase: derive here what is
+    not stored in the checkpoint (SIT: the prioritised replay from stage I's network)."""
+    scalable: bool = True
+    """False for a phase whose number of steps is given by the data, not by the budget (SIT's ``share``)."""
+
+
+class Policy(ABC):
+    """Decentralised play: sees observations and legal actions, never the state. Recurrent memory is inside."""
+
+    @abstractmethod
+    def reset(self, n: int) -> None:
+        """Forget everything and get ready for ``n`` lanes."""
+
+    @abstractmethod
+    def decide(
+        self,
+        obs: Float32[np.ndarray, "B N O"],
+        legal: Bool[np.ndarray, "B N A"] | None,
+        generator: np.random.Generator,
+    ) -> tuple[Shaped[np.ndarray, "B N *A"], Float32[np.ndarray, "B N"]]:
+        """Actions and the log-probability (density) with which the policy chose each of them; advances memory."""
+
+    @abstractmethod
+    def keep(self, lanes: Shaped[np.ndarray, " K"]) -> None:
+        """Go on with these lanes only (indices into the present ones): finished episodes cost nothing."""
+
+    def act(
+        self,
+        obs: Float32[np.ndarray, "B N O"],
+        legal: Bool[np.ndarray, "B N A"] | None,
+        generator: np.random.Generator,
+    ) -> Shaped[np.ndarray, "B N *A"]:
+        """``decide`` without the log-probabilities: (B, N) int32, or (B, N, A) float32."""
+        return self.decide(obs, legal, generator)[0]
+
+
+class Agent(nn.Module, ABC):
+    """Base of all agents. Target networks are submodules and optimizers sit in ``optimizers``: a checkpoint has all.
+
+    Subclasses set ``Config`` (a frozen dataclass whose defaults are the default preset) and may ship a
+    ``presets.toml`` beside their module with only the differences: ``[NAME.PRESET]`` and
+    ``[NAME.PRESET."suite/map"]``.
+    """
+
+    Config: ClassVar[type[Any]]
+    optimizers: dict[str, torch.optim.Optimizer]
+    name: str
+    """The registered name it was made under; ``make_agent`` sets it."""
+    preset: str
+
+    def __init__(self, spec: EnvSpec, config: Any) -> None:
+        super().__init__()
+        if not isinstance(config, self.Config):
+            raise OffmarlError(f"{type(self).__name__} takes a {self.Config.__name__}, got {type(config).__name__}")
+        self.spec = spec
+        self.config = config
+        self.optimizers = {}
+        self.name = type(self).__name__.lower()
+        self.preset = "default"
+
+    @abstractmethod
+    def phases(self, dataset: Dataset) -> list[Phase]:
+        """The phases of training on this dataset, in order, at full length. Raises SpecMismatch."""
+
+    @abstractmethod
+    def policy(self, greedy: bool = True) -> Policy:
+        """A policy that plays with the present weights; ``greedy=False`` samples."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+
+def presets(name: str) -> dict[str, dict[str, Any]]:
+    """Preset tables of an agent from the ``presets.toml`` beside its module (empty if there is none)."""
+    package = registry.resolve("agents", name).__module__.rpartition(".")[0]
+    if not package:
+        return {}
+    try:
+        text = resources.files(package).joinpath("presets.toml").read_text(encoding="utf-8")
+    except (FileNotFoundError, ModuleNotFoundError):
+        return {}
+    found: dict[str, dict[str, Any]] = tomllib.loads(text).get(name, {})
+    return found
+
+
+def make_config(name: str, env_id: str, preset: str = "default", overrides: Mapping[str, Any] | None = None) -> Any:
+    """The resolved config of an agent: class defaults, then the preset, then its part for ``env_id``, then overrides.
+
+    Raises:
+        UnknownName: no such agent, preset or config field.
+        FormatError: a value the config refuses.
+    """
+    cls: type[Agent] = registry.resolve("agents", name)
+    config_cls = getattr(cls, "Config", None)
+    if config_cls is None or not is_dataclass(config_cls):
+        raise OffmarlError(f"agent {name!r} ({cls!r}) has no dataclass Config; see offmarl_bench.agent.Agent")
+    known = {f.name for f in fields(config_cls)}
+    tables = presets(name)
+    if preset != "default" and preset not in tables:
+        raise registry.unknown(f"preset of agent {name}", preset, ["default", *tables])
+    table = tables.get(preset, {})
+    values = {k: v for k, v in table.items() if not isinstance(v, dict)} | table.get(env_id, {}) | dict(overrides or {})
+    for key in values:
+        if key not in known:
+            raise registry.unknown(f"setting of agent {name}", key, sorted(known))
+    try:
+        return replace(config_cls(), **values)
+    except (TypeError, ValueError) as e:
+        raise FormatError(f"agent {name!r}: bad configuration {values!r}: {e}") from e
+
+
+def make_agent(
+    name: str, spec: EnvSpec, *, preset: str = "default", seed: int = 0, device: str = "cpu", **overrides: Any
+) -> Agent:
+    """Build an agent with freshly initialised networks.
+
+    Args:
+        name: registered name or ``module:attr``.
+        spec: the environment it is for (``dataset.spec`` or ``env.spec``).
+        preset: ``default``, ``paper``, … (see the agent's ``presets.toml``).
+        seed: decides the initial weights, independently of any global random state.
+        device: torch device name.
+        **overrides: config fields, e.g. ``beta=0.1``.
+
+    Raises:
+        UnknownName: no such agent, preset or setting. FormatError: a bad value. SpecMismatch: an agent that
+        cannot play this environment.
+    """
+    config = make_config(name, spec.id, preset, overrides)
+    cls: type[Agent] = registry.resolve("agents", name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(sequence(seed, "init").generate_state(1, np.uint64)[0]))
+        agent = cls(spec, config).to(device)
+    agent.name, agent.preset = name, preset
+    return agent

@@ -1,0 +1,35 @@
+"""Write a file wholly or not at all: a temporary name beside it, flushed to the disk, then renamed.
+
+A reader never sees half a file, and a process killed while writing leaves the old content in place.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from offmarl_bench.errors import OffmarlError
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``, creating its folder.
+
+    Raises:
+        OffmarlError: the place cannot be written (read-only, full, a folder in the way); the old content stays.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as e:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise OffmarlError(
+            f"cannot write {path}: {e.strerror or e}; free space or set OFFMARL_HOME to a writable folder"
+        ) from e

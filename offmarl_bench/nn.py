@@ -1,0 +1,120 @@
+"""The recurrent network that nearly every multi-agent paper uses, unrolled by one fused call, and the actor on top.
+
+A loop of GRU cells over time is what makes the published implementations slow; here time never appears in Python
+while training. ``step`` runs the same weights one observation at a time for play.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from offmarl_bench.ops import one_hot
+
+HIDDEN = 64
+"""Width of the hidden layer and of the GRU in PyMARL, ICQ and SIT (Table 11)."""
+
+
+def previous_actions(actions: Int[Tensor, "B T N"]) -> Int[Tensor, "B T+1 N"]:
+    """a_{t−1} for t = 0 … T: what each agent did before observation t, −1 ("nothing yet") at t = 0."""
+    return F.pad(actions, (0, 0, 1, 0), value=-1)
+
+
+class RecurrentNet(nn.Module):
+    """fc – ReLU – GRU – fc on sequences of one agent each."""
+
+    def __init__(self, in_size: int, out_size: int, hidden: int = HIDDEN) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.encode = nn.Linear(in_size, hidden)
+        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.head = nn.Linear(hidden, out_size)
+
+    def initial(self, k: int) -> Float[Tensor, "K H"]:
+        """Memory of k sequences before their first step: zeros."""
+        return self.head.weight.new_zeros(k, self.hidden)
+
+    def forward(self, x: Float[Tensor, "B T I"], h0: Float[Tensor, "B H"] | None = None) -> Float[Tensor, "B T out"]:
+        """Outputs at every time step, from memory ``h0`` (zeros if None)."""
+        memory, _ = self.gru(F.relu(self.encode(x)), None if h0 is None else h0.unsqueeze(0))
+        out: Tensor = self.head(memory)
+        return out
+
+    def step(
+        self, x: Float[Tensor, "K I"], h: Float[Tensor, "K H"]
+    ) -> tuple[Float[Tensor, "K out"], Float[Tensor, "K H"]]:
+        """One time step of K sequences: (output, new memory)."""
+        h = torch.gru_cell(F.relu(self.encode(x)), h, *self.gru.all_weights[0])
+        return self.head(h), h
+
+
+class Actor(nn.Module):
+    """A recurrent network of one agent's own history, with the recipe of its input.
+
+    Its output is one number per action: logits for a stochastic policy, action values for a Q-network.
+
+    Args:
+        obs_size: O.
+        n_actions: A.
+        hidden: width.
+        n_ids: length of the one-hot agent id appended to the input; 0 for none.
+        last_action: append the one-hot previous action.
+    """
+
+    def __init__(
+        self, obs_size: int, n_actions: int, hidden: int = HIDDEN, *, n_ids: int = 0, last_action: bool = True
+    ) -> None:
+        super().__init__()
+        self.obs_size, self.n_actions, self.n_ids, self.last_action = obs_size, n_actions, n_ids, last_action
+        self.net = RecurrentNet(obs_size + n_actions * last_action + n_ids, n_actions, hidden)
+
+    def describe(self) -> dict[str, int | bool]:
+        """Constructor arguments: ``Actor(**actor.describe())`` has the same shape."""
+        return {
+            "obs_size": self.obs_size,
+            "n_actions": self.n_actions,
+            "hidden": self.net.hidden,
+            "n_ids": self.n_ids,
+            "last_action": self.last_action,
+        }
+
+    def inputs(
+        self, obs: Float[Tensor, "*L O"], last_actions: Int[Tensor, "*L"], ids: Int[Tensor, "*L"] | None = None
+    ) -> Float[Tensor, "*L I"]:
+        """[observation, one-hot previous action, one-hot id]. A previous action or id of −1 is a row of zeros.
+
+        Args:
+            obs: observations.
+            last_actions: a_{t−1}, −1 where there is none; ignored if the actor takes no last action.
+            ids: which agent, 0 … n_ids − 1; None gives zeros. Ignored if the actor takes no id.
+        """
+        parts = [obs]
+        if self.last_action:
+            parts.append(one_hot(last_actions, self.n_actions))
+        if self.n_ids:
+            parts.append(obs.new_zeros(*obs.shape[:-1], self.n_ids) if ids is None else one_hot(ids, self.n_ids))
+        return torch.cat(parts, -1) if len(parts) > 1 else obs
+
+    def forward(
+        self, obs: Float[Tensor, "B T O"], last_actions: Int[Tensor, "B T"], ids: Int[Tensor, " B"] | None = None
+    ) -> Float[Tensor, "B T A"]:
+        """Outputs for whole sequences of single agents: flatten the agents into B."""
+        over_time = None if ids is None else ids.unsqueeze(1).expand(last_actions.shape)
+        out: Tensor = self.net(self.inputs(obs, last_actions, over_time))
+        return out
+
+    def initial(self, k: int) -> Float[Tensor, "K H"]:
+        """Memory of k sequences before their first step."""
+        return self.net.initial(k)
+
+    def step(
+        self,
+        obs: Float[Tensor, "K O"],
+        last_actions: Int[Tensor, " K"],
+        h: Float[Tensor, "K H"],
+        ids: Int[Tensor, " K"] | None = None,
+    ) -> tuple[Float[Tensor, "K A"], Float[Tensor, "K H"]]:
+        """One time step of K single agents: (outputs, new memory)."""
+        return self.net.step(self.inputs(obs, last_actions, ids), h)

@@ -1,0 +1,102 @@
+"""The small arithmetic that several agents share: one pure function per formula, nothing with a state but two copies.
+
+Each function has a hand-computed test. What only one algorithm needs lives in that algorithm's file.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+def one_hot(index: Int[Tensor, "*L"], n: int) -> Float[Tensor, "*L n"]:
+    """Float one-hot rows; an index outside 0 … n−1 (−1 means "none yet") gives a row of zeros."""
+    return (index.unsqueeze(-1) == torch.arange(n, device=index.device)).float()
+
+
+def take(values: Float[Tensor, "*L A"], actions: Int[Tensor, "*L"]) -> Float[Tensor, "*L"]:
+    """The entry of each row that its action names."""
+    return values.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
+
+
+def masked_logits(logits: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | None) -> Float[Tensor, "*L A"]:
+    """−inf where an action is illegal, so that a softmax gives it exactly 0 and an argmax never picks it.
+
+    A row without any legal action (padding) is left as it is, so that its softmax stays finite.
+    """
+    if legal is None:
+        return logits
+    return logits.masked_fill(~legal & legal.any(-1, keepdim=True), -torch.inf)
+
+
+def masked_argmax(values: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | None) -> Int[Tensor, "*L"]:
+    """Index of the greatest value among the legal actions."""
+    return masked_logits(values, legal).argmax(-1)
+
+
+def masked_mean(x: Float[Tensor, "*L"], mask: Bool[Tensor, "*#L"]) -> Float[Tensor, ""]:
+    """Mean of x over the entries where ``mask`` (broadcast to x's shape) is True; 0 if there is none.
+
+    What stands in masked entries, NaN included, cannot reach the result or its gradient.
+    """
+    mask = mask.expand_as(x)
+    return x.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def td_target(
+    reward: Float[Tensor, "*L"], next_value: Float[Tensor, "*L"], terminated: Bool[Tensor, "*L"], gamma: float
+) -> Float[Tensor, "*L"]:
+    """One-step target r + γ (1 − terminated) V(s'). An episode cut by the horizon is not terminated: it bootstraps."""
+    return reward + gamma * next_value.masked_fill(terminated, 0.0)
+
+
+def lambda_return(
+    reward: Float[Tensor, "B T"],
+    next_value: Float[Tensor, "B T"],
+    terminated: Bool[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"],
+    gamma: float,
+    lam: float,
+) -> Float[Tensor, "B T"]:
+    """G_t = r_t + γ (1 − terminated_t) [(1 − λ) V(s_{t+1}) + λ G_{t+1}], with G = V after the last real step.
+
+    λ = 0 is ``td_target``; λ = 1 is Monte-Carlo with a bootstrap where the horizon cut the episode. Sutton and
+    Barto (2018), Eq. (12.20) in its recursive form.
+
+    Args:
+        reward: team reward per step.
+        next_value: V(s_{t+1}) at each t.
+        terminated: True on a last step that ended by itself.
+        mask: True on real steps, which come first in every row.
+        gamma: discount γ.
+        lam: λ in [0, 1].
+    """
+    out = torch.empty_like(next_value)
+    later = next_value[:, -1]
+    for t in range(reward.shape[1] - 1, -1, -1):
+        if t + 1 < reward.shape[1]:  # the step after the last real one is padding: its return is not a return
+            later = torch.where(mask[:, t + 1], torch.lerp(next_value[:, t], later, lam), next_value[:, t])
+        later = td_target(reward[:, t], later, terminated[:, t], gamma)
+        out[:, t] = later
+    return out
+
+
+@torch.no_grad()
+def polyak(target: nn.Module, source: nn.Module, tau: float) -> None:
+    """θ' ← (1 − τ) θ' + τ θ for every parameter; buffers are copied."""
+    for old, new in zip(target.parameters(), source.parameters(), strict=True):
+        old.lerp_(new, tau)
+    for kept, current in zip(target.buffers(), source.buffers(), strict=True):
+        kept.copy_(current)
+
+
+def hard_update(target: nn.Module, source: nn.Module) -> None:
+    """θ' ← θ."""
+    target.load_state_dict(source.state_dict())
+
+
+def effective_sample_size(weights: Float[Tensor, " K"]) -> Float[Tensor, ""]:
+    """(Σ w)² / Σ w²: how many equally weighted samples these weights are worth. Kish (1965). 0 if all are 0."""
+    square = weights.square().sum()
+    return weights.sum().square() / torch.where(square > 0, square, torch.ones_like(square))

@@ -1,0 +1,201 @@
+"""Policies made of actors: each (lane, agent) pair may be played by another network, in one forward per network.
+
+That is what makes a dataset of imbalanced quality cheap: 256 episodes whose agents come from a dozen saved joint
+policies cost a dozen small matrix products per step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64, Int, Shaped
+
+from offmarl_bench.agent import Policy
+from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.nn import Actor
+from offmarl_bench.types import EnvSpec
+
+
+def _usable(legal: Bool[np.ndarray, "*L A"]) -> Bool[np.ndarray, "*L A"]:
+    """``legal``, with every action allowed in rows that allow none, so that a distribution exists."""
+    return np.asarray(legal | ~legal.any(-1, keepdims=True))
+
+
+def draw(
+    probability: Float64[np.ndarray, "*L A"], generator: np.random.Generator
+) -> tuple[Int[np.ndarray, "*L"], Float32[np.ndarray, "*L"]]:
+    """One action per row by inverting the cumulative distribution, with one uniform number per row.
+
+    Returns:
+        The actions and the logarithm of their probability. An action of probability 0 is never drawn.
+    """
+    steps = probability.cumsum(-1)
+    total = steps[..., -1]
+    point = np.minimum(generator.random(total.shape) * total, np.nextafter(total, 0.0))  # rounding must not reach 1
+    action = (steps <= point[..., None]).sum(-1).astype(np.int32)
+    chosen = np.take_along_axis(probability, action[..., None].astype(np.int64), -1)[..., 0]
+    return action, np.log(chosen / total).astype(np.float32)
+
+
+class SlotPolicy(Policy):
+    """Discrete play in which ``actors[assignment[lane, agent]]`` decides for that agent in that lane.
+
+    The distribution is (1 − ε) · own + ε · uniform over legal actions, where own is the argmax (``greedy``) or the
+    masked softmax of the actor's outputs; the log-probability returned is that of the mixture, exactly. Every row
+    takes one uniform number per step from the generator, none where play is deterministic (greedy, ε = 0).
+
+    Args:
+        spec: the environment; must be discrete.
+        actors: networks on any device; they are read, not copied.
+        assignment: (N,) for all lanes alike, or (B, N): index into ``actors``.
+        ids: (N,) agent id that each slot shows to actors that take one; None: its own index.
+        greedy: argmax instead of softmax.
+        epsilon: ε in [0, 1].
+
+    Raises:
+        SpecMismatch: a continuous environment, actors of other sizes, or an assignment of the wrong shape.
+        FormatError: ε outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        actors: Sequence[Actor],
+        assignment: Shaped[np.ndarray, "*B N"],
+        *,
+        ids: Shaped[np.ndarray, " N"] | None = None,
+        greedy: bool = True,
+        epsilon: float = 0.0,
+    ) -> None:
+        if not spec.discrete:
+            raise SpecMismatch(f"{spec.id}: SlotPolicy plays discrete actions only; this environment is continuous")
+        for k, actor in enumerate(actors):
+            if (actor.obs_size, actor.n_actions) != (spec.O, spec.A):
+                raise SpecMismatch(
+                    f"actor {k} takes observations of {actor.obs_size} and chooses among {actor.n_actions} actions, "
+                    f"but {spec.id} has O={spec.O}, A={spec.A}; use an actor that was trained on {spec.id}"
+                )
+        assignment = np.asarray(assignment, np.int64)
+        if assignment.ndim not in (1, 2) or assignment.shape[-1] != spec.N:
+            raise SpecMismatch(f"assignment has shape {assignment.shape}, expected ({spec.N},) or (B, {spec.N})")
+        if assignment.size and not 0 <= assignment.min() <= assignment.max() < len(actors):
+            raise SpecMismatch(
+                f"assignment names actors {assignment.min()} to {assignment.max()}, but there are {len(actors)}, from 0"
+            )
+        if not 0.0 <= epsilon <= 1.0:
+            raise FormatError(f"epsilon is {epsilon!r}, expected a number from 0 to 1")
+        self.spec, self.greedy, self.epsilon = spec, greedy, epsilon
+        self._actors = list(actors)
+        self._assignment = assignment
+        self._ids = torch.arange(spec.N) if ids is None else torch.as_tensor(np.asarray(ids, np.int64))
+        self._rows: dict[int, torch.Tensor] = {}
+        self._memory: dict[int, torch.Tensor] = {}
+        self._last = torch.zeros(0, dtype=torch.int64)
+
+    def reset(self, n: int) -> None:
+        """See Policy. Raises SpecMismatch if ``n`` is not the number of lanes of a (B, N) assignment."""
+        if self._assignment.ndim == 2 and len(self._assignment) != n:
+            raise SpecMismatch(f"the assignment is for {len(self._assignment)} lanes, but {n} lanes are played")
+        who = torch.as_tensor(np.broadcast_to(self._assignment, (n, self.spec.N)).reshape(-1).copy())
+        self._last = torch.full((n * self.spec.N,), -1, dtype=torch.int64)
+        self._rows = {int(k): (who == k).nonzero()[:, 0] for k in np.unique(who.numpy())}
+        self._memory = {k: self._actors[k].initial(len(rows)) for k, rows in self._rows.items()}
+
+    def keep(self, lanes: Shaped[np.ndarray, " K"]) -> None:
+        """See Policy."""
+        n, wanted = self.spec.N, torch.as_tensor(np.asarray(lanes, np.int64))
+        position = torch.full((len(self._last) // n,), -1, dtype=torch.int64)
+        position[wanted] = torch.arange(len(wanted))
+        self._last = self._last.view(-1, n)[wanted].reshape(-1)
+        for k, rows in list(self._rows.items()):
+            lane = position[rows // n]
+            stay = lane >= 0
+            self._rows[k] = (lane * n + rows % n)[stay]
+            self._memory[k] = self._memory[k][stay.to(self._memory[k].device)]
+            if not len(self._rows[k]):
+                del self._rows[k], self._memory[k]
+
+    @torch.no_grad()
+    def decide(
+        self,
+        obs: Float32[np.ndarray, "B N O"],
+        legal: Bool[np.ndarray, "B N A"] | None,
+        generator: np.random.Generator,
+    ) -> tuple[Int[np.ndarray, "B N"], Float32[np.ndarray, "B N"]]:
+        """See Policy: int32 actions and float32 log-probabilities."""
+        spec, b = self.spec, len(obs)
+        if b * spec.N != len(self._last):
+            raise SpecMismatch(f"{b} lanes of observations, but the policy was reset for {len(self._last) // spec.N}")
+        values = self._forward(torch.from_numpy(np.require(obs, requirements="CW")).view(-1, spec.O)).view(
+            b, spec.N, spec.A
+        )
+        own = values.numpy().astype(np.float64)
+        if legal is not None:
+            own[~_usable(legal)] = -np.inf
+        if self.greedy and not self.epsilon:
+            action = own.argmax(-1).astype(np.int32)
+            logprob = np.zeros(action.shape, np.float32)
+        else:
+            action, logprob = draw(self._mixture(own, legal), generator)
+        self._last = torch.from_numpy(action.astype(np.int64)).view(-1)
+        return action, logprob
+
+    def _forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Outputs (rows, A) on the CPU, one call per distinct actor; advances the memories."""
+        agent = torch.arange(self.spec.N).repeat(len(obs) // self.spec.N)
+        out = obs.new_empty(len(obs), self.spec.A)
+        for k, rows in self._rows.items():
+            actor, memory = self._actors[k], self._memory[k]
+            every = len(rows) == len(obs) and len(self._rows) == 1 and bool((rows[1:] > rows[:-1]).all())
+            x, last, ids = (v if every else v[rows] for v in (obs, self._last, self._ids[agent]))
+            q, self._memory[k] = actor.step(x.to(memory.device), last.to(memory.device), memory, ids.to(memory.device))
+            if every:
+                return q.to(out.device)
+            out[rows] = q.to(out.device)
+        return out
+
+    def _mixture(
+        self, own: Float64[np.ndarray, "B N A"], legal: Bool[np.ndarray, "B N A"] | None
+    ) -> Float64[np.ndarray, "B N A"]:
+        """(1 − ε) · own + ε · uniform over legal actions."""
+        if self.greedy:
+            own = np.equal(np.arange(own.shape[-1]), own.argmax(-1)[..., None]).astype(np.float64)
+        else:
+            own = np.exp(own - own.max(-1, keepdims=True))
+            own /= own.sum(-1, keepdims=True)
+        if not self.epsilon:
+            return own
+        free = np.ones(own.shape, bool) if legal is None else _usable(legal)
+        return np.asarray((1 - self.epsilon) * own + self.epsilon * free / free.sum(-1, keepdims=True))
+
+
+class UniformPolicy(Policy):
+    """Uniform over legal actions, or over [−1, 1] for every continuous component: the play that scores 0."""
+
+    def __init__(self, spec: EnvSpec) -> None:
+        self.spec = spec
+
+    def reset(self, n: int) -> None:
+        """Nothing to forget."""
+
+    def keep(self, lanes: Shaped[np.ndarray, " K"]) -> None:
+        """Nothing to keep."""
+
+    def decide(
+        self,
+        obs: Float32[np.ndarray, "B N O"],
+        legal: Bool[np.ndarray, "B N A"] | None,
+        generator: np.random.Generator,
+    ) -> tuple[Shaped[np.ndarray, "B N *A"], Float32[np.ndarray, "B N"]]:
+        """See Policy. Padded components of a continuous action are 0."""
+        spec, shape = self.spec, (len(obs), self.spec.N, self.spec.A)
+        if spec.discrete:
+            free = np.ones(shape, bool) if legal is None else _usable(legal)
+            return draw(free.astype(np.float64), generator)
+        sizes = np.array(spec.action_sizes or (spec.A,) * spec.N)
+        real = np.arange(spec.A) < sizes[:, None]
+        action: Float32[np.ndarray, "B N A"] = np.where(real, generator.uniform(-1, 1, shape), 0.0).astype(np.float32)
+        density = (-np.log(2.0) * sizes).astype(np.float32)
+        return action, np.broadcast_to(density, shape[:2]).copy()

@@ -1,0 +1,1 @@
+"""The HDF5 format, version 1 (``docs/format.md``)."""

@@ -1,0 +1,250 @@
+"""A dataset in memory: flat columns, episodes as views into them, and padded batches gathered from them.
+
+The whole dataset is read once; after that nothing copies but the gather of a batch. Filters give views that share
+the columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int, Int64
+
+from offmarl_bench import registry
+from offmarl_bench.collate import collate, gather
+from offmarl_bench.errors import FormatError
+from offmarl_bench.format.flatten import episode_at, flatten, row_starts_of
+from offmarl_bench.format.schema import Columns
+from offmarl_bench.types import LEVELS, Batch, EnvSpec, Episode
+
+if TYPE_CHECKING:
+    pass
+
+
+class TorchEpisodes(torch.utils.data.Dataset[Episode]):
+    """Episodes for a ``torch.utils.data.DataLoader``; pass ``collate_fn=self.collate`` to it."""
+
+    def __init__(self, dataset: Dataset, window: int | None = None) -> None:
+        self.dataset = dataset
+        self.window = window
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, k: int) -> Episode:
+        return self.dataset[k]
+
+    def collate(self, episodes: Sequence[Episode]) -> Batch:
+        """A padded batch of these episodes, cut after ``window`` steps if one was given."""
+        return collate(episodes, self.dataset.spec, window=self.window)
+
+
+class Dataset:
+    """Episodes of one environment, or a view of some of them.
+
+    Attributes:
+        spec: the environment they come from.
+        metadata: what the file's ``metadata`` attribute says (see ``docs/format.md``).
+        columns: flat arrays by name, exactly as in the file; shared between views, do not write to them.
+        row_starts: (E,) first row of each episode in ``columns``.
+        lengths: (E,) steps of each episode; it has one row more than steps.
+        returns: (E,) undiscounted team return of each episode.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        columns: Columns,
+        row_starts: Int64[np.ndarray, " E"],
+        lengths: Int64[np.ndarray, " E"],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        returns: Float64[np.ndarray, " E"] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.columns = columns
+        self.row_starts = row_starts
+        self.lengths = lengths
+        self.metadata: dict[str, Any] = dict(metadata or {})
+        if returns is None:  # last rows hold no reward, so summing an episode's rows is summing its steps
+            rewards = columns["rewards"].astype(np.float64)
+            returns = np.add.reduceat(rewards, row_starts) if len(row_starts) else np.zeros(0)
+        self.returns = returns
+
+    @classmethod
+    def from_episodes(
+        cls, episodes: Sequence[Episode], spec: EnvSpec, metadata: Mapping[str, Any] | None = None
+    ) -> Dataset:
+        """A dataset of these episodes, copied into flat columns.
+
+        Raises:
+            SpecMismatch: an episode of another environment. FormatError: an episode without steps.
+        """
+        columns, lengths = flatten(episodes, spec)
+        return cls(spec, columns, row_starts_of(lengths), lengths, metadata)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, k: int) -> Episode:
+        if not -len(self) <= k < len(self):
+            raise IndexError(f"episode {k} of a dataset with {len(self)} episodes")
+        k = int(k) % len(self)
+        return episode_at(self.columns, int(self.row_starts[k]), int(self.lengths[k]), k)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self[k] for k in range(len(self)))
+
+    def __repr__(self) -> str:
+        name = self.metadata.get("dataset_id") or self.spec.id
+        mean = f"{self.returns.mean():.2f}" if len(self) else "none"
+        return f"Dataset({name}: {len(self)} episodes, {int(self.lengths.sum())} steps, mean return {mean})"
+
+    def batch(
+        self,
+        indices: Sequence[int] | Int[np.ndarray, " B"],
+        *,
+        starts: Int[np.ndarray, " B"] | None = None,
+        window: int | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Batch:
+        """These episodes, or of each the window of ``window`` steps that begins at ``starts``.
+
+        A window that reaches its episode's end is shorter and padded; none crosses it.
+
+        Raises:
+            FormatError: no or unknown episodes, a window below 1, a start outside its episode.
+        """
+        chosen = np.asarray(indices, np.int64)
+        if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self):
+            raise FormatError(
+                f"episodes {chosen.min()} … {chosen.max()} were asked for, but this dataset has 0 … {len(self) - 1}"
+            )
+        begin = None if starts is None else np.asarray(starts, np.int64)
+        return gather(
+            self.columns, self.row_starts[chosen], self.lengths[chosen], starts=begin, window=window,
+            episodes=chosen, device=device,
+        )  # fmt: skip
+
+    def sample(
+        self,
+        n: int,
+        *,
+        generator: np.random.Generator,
+        window: int | None = None,
+        device: str | torch.device = "cpu",
+        weights: Float[np.ndarray, " E"] | None = None,
+    ) -> Batch:
+        """``n`` items drawn with replacement.
+
+        Args:
+            n: number of items.
+            generator: the only source of randomness.
+            window: None for whole episodes; else windows of so many steps. Without ``weights`` every window of the
+                dataset is equally likely, so a long episode is drawn more often than a short one.
+            device: torch device of the batch.
+            weights: (E,) relative probability of each episode, any positive scale; the window within it is uniform.
+
+        Raises:
+            FormatError: an empty dataset, or weights that are negative, not finite, all zero or of a wrong length.
+        """
+        if not len(self):
+            raise FormatError(f"{self!r} is empty: there is nothing to sample; loosen the filter")
+        places = np.ones(len(self), np.int64) if window is None else np.maximum(self.lengths - window, 0) + 1
+        cumulative = np.cumsum(places if weights is None else self._checked(weights), dtype=np.float64)
+        chosen = np.searchsorted(cumulative, generator.random(n) * cumulative[-1], side="right")
+        chosen = np.minimum(chosen, len(self) - 1)  # a product rounded up to the total would fall off the end
+        starts = None if window is None else generator.integers(places[chosen])
+        return self.batch(chosen, starts=starts, window=window, device=device)
+
+    def _checked(self, weights: Float[np.ndarray, " E"]) -> Float64[np.ndarray, " E"]:
+        given = np.asarray(weights, np.float64)
+        if given.shape != (len(self),) or not np.isfinite(given).all() or (given < 0).any() or not given.sum() > 0:
+            raise FormatError(
+                f"weights of shape {given.shape}: expected {len(self)} finite numbers ≥ 0, one an episode, not all 0"
+            )
+        return given
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        generator: np.random.Generator | None,
+        window: int | None = None,
+        device: str | torch.device = "cpu",
+        drop_last: bool = False,
+    ) -> Iterator[Batch]:
+        """One pass over all episodes, or over consecutive windows of them, each step exactly once.
+
+        Args:
+            batch_size: items a batch.
+            generator: shuffles the items; None keeps the dataset's order.
+            window: None for whole episodes; else steps a window (an episode's last one may be shorter).
+            device: torch device of the batches.
+            drop_last: leave out a last batch that is not full.
+
+        Raises:
+            FormatError: ``batch_size`` or ``window`` below 1.
+        """
+        if batch_size < 1 or (window is not None and window < 1):
+            raise FormatError(f"batches of {batch_size} items with window {window}: expected at least 1")
+        pieces = np.ones(len(self), np.int64) if window is None else -(-self.lengths // window)
+        episodes = np.repeat(np.arange(len(self)), pieces)
+        starts = (np.arange(len(episodes)) - np.repeat(np.cumsum(pieces) - pieces, pieces)) * (window or 0)
+        order = np.arange(len(episodes)) if generator is None else generator.permutation(len(episodes))
+        stop = len(order) - len(order) % batch_size if drop_last else len(order)
+        for at in range(0, stop, batch_size):
+            part = order[at : min(at + batch_size, stop)]
+            yield self.batch(episodes[part], starts=starts[part], window=window, device=device)
+
+    @property
+    def levels(self) -> Int[np.ndarray, "E N"]:
+        """For each episode and agent the index into ``LEVELS`` of who played its first step (−1: unknown)."""
+        levels: Int[np.ndarray, "E N"] = self.columns["behavior_level"][self.row_starts]
+        return levels
+
+    def episodes(
+        self,
+        level: str | None = None,
+        agent: str | None = None,
+        min_return: float | None = None,
+        max_return: float | None = None,
+    ) -> Dataset:
+        """The view of all episodes that pass every filter given.
+
+        Args:
+            level: a name from ``LEVELS``: keep episodes in which ``agent`` was played at this level, or without
+                ``agent`` in which every agent was.
+            agent: an agent's name; only together with ``level``.
+            min_return: least return to keep.
+            max_return: greatest return to keep.
+
+        Raises:
+            UnknownName: no such level or agent. FormatError: an agent without a level.
+        """
+        if agent is not None and level is None:
+            raise FormatError(f"agent={agent!r} without a level: say which of {', '.join(LEVELS)} it should have been")
+        keep: Bool[np.ndarray, " E"] = np.ones(len(self), bool)
+        if level is not None:
+            if level not in LEVELS:
+                raise registry.unknown("level", level, LEVELS)
+            if agent is not None and agent not in self.spec.agents:
+                raise registry.unknown(f"agent of {self.spec.id}", agent, self.spec.agents)
+            at_level = self.levels == LEVELS.index(level)
+            keep &= at_level.all(1) if agent is None else at_level[:, self.spec.agents.index(agent)]
+        if min_return is not None:
+            keep &= self.returns >= min_return
+        if max_return is not None:
+            keep &= self.returns <= max_return
+        chosen = np.flatnonzero(keep)
+        return Dataset(
+            self.spec, self.columns, self.row_starts[chosen], self.lengths[chosen], self.metadata,
+            returns=self.returns[chosen],
+        )  # fmt: skip
+
+    def torch_dataset(self, window: int | None = None) -> TorchEpisodes:
+        """Episodes for a ``DataLoader``; its ``collate`` makes padded batches (of at most ``window`` steps)."""
+        return TorchEpisodes(self, window)

@@ -128,7 +128,7 @@ class SlotPolicy(Policy):
         spec, b = self.spec, len(obs)
         if b * spec.N != len(self._last):
             raise SpecMismatch(f"{b} lanes of observations, but the policy was reset for {len(self._last) // spec.N}")
-        values = self._forward(torch.from_numpy(np.require(obs, requirements="CW")).view(-1, spec.O)).view(
+        values = self._forward(torch.from_numpy(np.require(obs, requirements=("C", "W"))).view(-1, spec.O)).view(
             b, spec.N, spec.A
         )
         own = values.numpy().astype(np.float64)

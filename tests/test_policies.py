@@ -25,7 +25,7 @@ def views(b: int, seed: int = 0) -> tuple[Float32[np.ndarray, "B N O"], Bool[np.
     g = np.random.default_rng(seed)
     legal = g.random((b, N, A)) < 0.6
     legal[..., 0] = True
-    return g.normal(size=(b, N, O)).astype(np.float32), legal
+    return g.normal(size=(b, N, SPEC.O)).astype(np.float32), legal
 
 
 def rng() -> np.random.Generator:

@@ -20,9 +20,6 @@ from offmarl_bench.format.flatten import episode_at, flatten, row_starts_of
 from offmarl_bench.format.schema import Columns
 from offmarl_bench.types import LEVELS, Batch, EnvSpec, Episode
 
-if TYPE_CHECKING:
-    pass
-
 
 class TorchEpisodes(torch.utils.data.Dataset[Episode]):
     """Episodes for a ``torch.utils.data.DataLoader``; pass ``collate_fn=self.collate`` to it."""

@@ -1,0 +1,142 @@
+"""Behaviour cloning as the SIT paper compares with (Tian et al. 2023, arXiv:2211.15612, Appendix B, Eq. (11)).
+
+Each agent imitates the data's actions from its own history. Settings are Table 11's.
+
+Differences from the paper, or choices where it is silent:
+- One network for all agents with a one-hot agent id in its input, as in PyMARL and the official ICQ code
+  (``agent_id=False`` leaves the id out: then nothing tells a badly played agent from a well played one).
+- "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5.
+- "Training epoch 15000" is read as gradient steps on 32 episodes.
+- Illegal actions have probability 0. Padding is left out of the mean, and so are dead agents: their only legal action
+  teaches nothing.
+- Discrete actions only; the continuous maps of the paper are not covered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from offmarl_bench.agent import Agent, Metrics, Phase
+from offmarl_bench.errors import SpecMismatch
+from offmarl_bench.nn import Actor, previous_actions
+from offmarl_bench.ops import masked_logits, masked_mean, take
+from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.types import Batch, EnvSpec
+
+if TYPE_CHECKING:
+    from offmarl_bench.loader import Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BCConfig:
+    """Settings of BC; the defaults are Table 11's.
+
+    Raises:
+        ValueError: a setting that is not positive.
+    """
+
+    hidden: int = 64
+    """RNN hidden dimension (Table 11)."""
+    agent_id: bool = True
+    """Append a one-hot agent id to the shared network's input (PyMARL)."""
+    learning_rate: float = 5e-4
+    """Agent network learning rate (Table 11)."""
+    rms_alpha: float = 0.99
+    """Decay of RMSprop's mean square (PyMARL)."""
+    rms_eps: float = 1e-5
+    """Added to RMSprop's denominator (PyMARL)."""
+    clip: float = 10.0
+    """Greatest norm of the gradient (Table 11)."""
+    batch_size: int = 32
+    """Episodes a batch (Table 11)."""
+    updates: int = 15_000
+    """Gradient steps ("training epoch" of Table 11)."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "learning_rate", "rms_alpha", "rms_eps", "clip", "batch_size", "updates"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a positive number")
+
+
+def agents_first(x: Tensor) -> Tensor:
+    """(B, T, N, …) → (B · N, T, …): each agent's history becomes a sequence of its own."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def bc_loss(
+    logits: Float[Tensor, "K T A"],
+    actions: Int[Tensor, "K T"],
+    legal: Bool[Tensor, "K T A"] | None,
+    mask: Bool[Tensor, "K T"],
+) -> Float[Tensor, ""]:
+    """Mean of −log π_i(a_i | τ_i) over the steps in ``mask``. Eq. (11), arXiv:2211.15612.
+
+    Args:
+        logits: outputs of the policy for K single-agent histories.
+        actions: what the data did.
+        legal: legal actions; the others get probability 0.
+        mask: True on steps that count: real, and the agent alive.
+    """
+    log_pi = torch.log_softmax(masked_logits(logits, legal), -1)
+    return -masked_mean(take(log_pi, actions), mask)
+
+
+class BC(Agent):
+    """Behaviour cloning with one shared recurrent policy.
+
+    Raises:
+        SpecMismatch: an environment with continuous actions.
+    """
+
+    Config = BCConfig
+    config: BCConfig
+
+    def __init__(self, spec: EnvSpec, config: BCConfig) -> None:
+        super().__init__(spec, config)
+        if not spec.discrete:
+            raise SpecMismatch(f"bc plays discrete actions only, but {spec.id} has continuous ones; choose another map")
+        self.actor = Actor(spec.O, spec.A, config.hidden, n_ids=spec.N if config.agent_id else 0)
+        self.optimizers = {
+            "actor": torch.optim.RMSprop(
+                self.actor.parameters(), lr=config.learning_rate, alpha=config.rms_alpha, eps=config.rms_eps
+            )
+        }
+
+    def phases(self, dataset: Dataset) -> list[Phase]:
+        """One phase: ``learn``."""
+        size, device = self.config.batch_size, self.device
+        return [
+            Phase(
+                name="learn",
+                steps=self.config.updates,
+                batches=lambda generator: dataset.sample(size, generator=generator, device=device),
+                update=self.update,
+            )
+        ]
+
+    def update(self, batch: Batch) -> Metrics:
+        """One gradient step on Eq. (11)."""
+        b, n = len(batch.obs), self.spec.N
+        last_actions = agents_first(previous_actions(batch.actions)[:, :-1])
+        ids = torch.arange(n, device=batch.obs.device).repeat(b)
+        logits = self.actor(agents_first(batch.obs[:, :-1]), last_actions, ids)
+        legal = None if batch.legal is None else agents_first(batch.legal[:, :-1])
+        mask = agents_first(batch.mask.unsqueeze(-1) & batch.alive[:, :-1])
+        loss = bc_loss(logits, agents_first(batch.actions), legal, mask)
+
+        optimizer = self.optimizers["actor"]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.actor.parameters(), self.config.clip)
+        optimizer.step()
+        return {"loss": loss.detach(), "gradient_norm": norm}
+
+    def policy(self, greedy: bool = True) -> SlotPolicy:
+        """The cloned policies; ``greedy=False`` samples them as the data was sampled."""
+        return SlotPolicy(self.spec, [self.actor], np.zeros(self.spec.N, np.int64), greedy=greedy)

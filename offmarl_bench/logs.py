@@ -1,0 +1,87 @@
+"""The record of a training run: one JSON line per logging interval, and the same numbers as TensorBoard events.
+
+When a run resumes, lines beyond its checkpoint are dropped first, so that no update appears twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+from offmarl_bench.atomic import write_atomic
+from offmarl_bench.errors import OffmarlError
+
+FILE = "log.jsonl"
+EVENTS = "tensorboard"
+
+
+def read_log(directory: Path) -> list[dict[str, Any]]:
+    """All whole lines of a run's log, oldest first; a line cut by a kill ends the reading."""
+    rows: list[dict[str, Any]] = []
+    path = directory / FILE
+    if not path.exists():
+        return rows
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            break
+        if not isinstance(row, dict) or not isinstance(row.get("total"), int):
+            break
+        rows.append(row)
+    return rows
+
+
+class RunLog:
+    """Appends to the log of one run; a context manager that closes the files.
+
+    Args:
+        directory: the run's folder.
+        total: updates already done, over all phases; later lines are dropped.
+
+    Raises:
+        OffmarlError: the folder cannot be written.
+    """
+
+    def __init__(self, directory: Path, total: int = 0) -> None:
+        kept = [row for row in read_log(directory) if row["total"] <= total]
+        write_atomic(directory / FILE, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        try:
+            self._file = (directory / FILE).open("a", encoding="utf-8")
+            # purge_step makes TensorBoard forget what an earlier, longer attempt wrote.
+            self._events = SummaryWriter(str(directory / EVENTS), purge_step=total + 1 if total else None)
+        except OSError as e:
+            raise OffmarlError(f"cannot write the log in {directory}: {e.strerror or e}") from e
+
+    def write(self, phase: str, step: int, total: int, seconds: float, metrics: Mapping[str, float]) -> None:
+        """One interval: means of ``metrics`` over it. A number that is not finite is stored as null.
+
+        Args:
+            phase: name of the phase.
+            step: updates done in it.
+            total: updates done in all phases.
+            seconds: wall time of training so far.
+            metrics: name → mean over the interval.
+        """
+        plain = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
+        row = {"phase": phase, "step": step, "total": total, "seconds": round(seconds, 3), **plain}
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        for name, value in plain.items():
+            if value is not None:
+                self._events.add_scalar(f"{phase}/{name}", value, total)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._events.close()

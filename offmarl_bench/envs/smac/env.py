@@ -1,0 +1,120 @@
+"""The batched environment over the compiled engine."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt64
+
+from offmarl_bench.envs.smac.combat import World
+from offmarl_bench.envs.smac.engine import reset_lanes, step_lanes
+from offmarl_bench.envs.smac.layout import Flags, layout, max_reward
+from offmarl_bench.envs.smac.maps import SmacMap
+from offmarl_bench.envs.smac.tables import tables
+from offmarl_bench.envs.smac.units import UNITS
+from offmarl_bench.errors import SpecMismatch
+from offmarl_bench.types import EnvSpec, Start, Step
+
+_INTEGER = {"hit_on", "target", "order", "side"}
+
+
+def make_spec(smac_map: SmacMap, flags: Flags) -> EnvSpec:
+    """The spec of one map; agents are named by type letter and number: s1, s2, z1, …"""
+    lay = layout(smac_map, flags)
+    letters = [UNITS[u].letter for u in smac_map.allies]
+    names = [f"{c}{letters[:i].count(c) + 1}" for i, c in enumerate(letters)]
+    return EnvSpec(
+        id=f"smac/{smac_map.name}", agents=tuple(names), agent_types=tuple(letters), O=lay.obs_size,
+        S=lay.state_size, A=lay.actions, discrete=True, horizon=smac_map.limit,
+    )  # fmt: skip
+
+
+class SmacEnv:
+    """``num_envs`` battles on one map. Arrays returned by ``reset`` and ``step`` are fresh; keep them.
+
+    A battle that is not decided at the episode limit is truncated, not terminated. ``step``'s info:
+    ``battle_won`` (B,) bool, ``dead_allies`` and ``dead_enemies`` (B,) int, set when a lane finishes.
+    """
+
+    def __init__(self, smac_map: SmacMap, num_envs: int, flags: Flags | None = None) -> None:
+        flags = flags or Flags()
+        self.spec = make_spec(smac_map, flags)
+        self.num_envs = num_envs
+        self._tables = tables(smac_map)
+        self._layout = layout(smac_map, flags)
+        scale = max_reward(smac_map, flags) / flags.reward_scale_rate if flags.reward_scale else 1.0
+        self._flags = (
+            flags.reward_only_positive, flags.reward_negative_scale, flags.reward_death_value, flags.reward_win,
+            flags.reward_defeat, scale, flags.reward_sparse,
+        )  # fmt: skip
+        self._lanes = 0
+
+    def reset(self, seeds: UInt64[np.ndarray, " B"]) -> Start:
+        """See BatchedEnv."""
+        seeds = np.asarray(seeds, np.uint64)
+        if seeds.ndim != 1 or not 1 <= len(seeds) <= self.num_envs:
+            raise SpecMismatch(f"{self.spec.id}: reset got seeds of shape {seeds.shape}, expected 1 to {self.num_envs} of them")
+        b, spec, u = len(seeds), self.spec, self._tables.u
+        self._lanes = b
+        self._world = World(*(np.zeros((b, u), np.int64 if f in _INTEGER else np.float64) for f in World._fields))
+        # An odd constant keeps xorshift's state from being zero for seed 0; the generator forgets it in a few draws.
+        self._rng = ((seeds ^ np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1 << 63))[:, None].copy()
+        self._last = np.full((b, spec.N), -1, np.int64)
+        self._t = np.zeros(b, np.int64)
+        self._running = np.ones(b, np.bool_)
+        self._ends = (np.zeros(b, np.bool_), np.zeros(b, np.bool_), np.zeros(b, np.bool_))
+        self._dead = (np.zeros(b, np.int64), np.zeros(b, np.int64))
+        self._outputs = self._buffers()
+        reset_lanes(self._tables, self._layout, self._world, self._last, self._t, self._running, *self._outputs)
+        return Start(*(a.copy() for a in self._outputs))
+
+    def _buffers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        b, spec = self._lanes, self.spec
+        return (
+            np.zeros((b, spec.N, spec.O), np.float32),
+            np.zeros((b, spec.S), np.float32),
+            np.zeros((b, spec.N, spec.A), np.bool_),
+        )
+
+    def step(self, actions: Int[np.ndarray, "B N"]) -> Step:
+        """See BatchedEnv."""
+        actions = np.asarray(actions)
+        self._check(actions)
+        reward = np.zeros(self._lanes, np.float32)
+        terminated, truncated, won = self._ends
+        step_lanes(
+            self._tables, self._layout, self._flags, self._world, self._rng, self._last, self._t, self._running,
+            actions.astype(np.int64), *self._outputs, reward, terminated, truncated, won, *self._dead,
+        )  # fmt: skip
+        obs, state, legal = (a.copy() for a in self._outputs)
+        info = {"battle_won": won.copy(), "dead_allies": self._dead[0].copy(), "dead_enemies": self._dead[1].copy()}
+        return Step(obs, state, legal, reward, terminated.copy(), truncated.copy(), info)
+
+    def _check(self, actions: Int[np.ndarray, "B N"]) -> None:
+        spec = self.spec
+        if self._lanes == 0:
+            raise SpecMismatch(f"{spec.id}: step before reset; call reset(seeds) first")
+        if actions.shape != (self._lanes, spec.N) or actions.dtype.kind not in "iu":
+            raise SpecMismatch(
+                f"{spec.id}: actions have shape {actions.shape} and type {actions.dtype}, "
+                f"expected integers of shape {(self._lanes, spec.N)}"
+            )
+        legal = self._outputs[2]
+        inside = (actions >= 0) & (actions < spec.A)
+        chosen = np.take_along_axis(legal, np.where(inside, actions, 0)[..., None].astype(np.int64), -1)[..., 0]
+        bad = ~(inside & chosen) & self._running[:, None]
+        if bad.any():
+            b, i = np.argwhere(bad)[0]
+            raise SpecMismatch(
+                f"{spec.id}: lane {b}, agent {spec.agents[i]}, step {self._t[b]}: action {actions[b, i]} is illegal; "
+                f"legal actions are {np.flatnonzero(legal[b, i]).tolist()}"
+            )
+
+    def units(self) -> dict[str, Bool[np.ndarray, "B ..."]]:
+        """The present configuration under the names that ``observe`` takes: for replays, pictures and checks."""
+        w, n = self._world, self.spec.N
+        pos = np.stack([w.x, w.y], -1)
+        return {
+            "apos": pos[:, :n].copy(), "epos": pos[:, n:].copy(), "ahp": w.hp[:, :n].copy(), "ehp": w.hp[:, n:].copy(),
+            "ash": w.sh[:, :n].copy(), "esh": w.sh[:, n:].copy(), "acd": w.cd[:, :n].copy(),
+            "last_action": self._last.copy(), "t": self._t.copy(),
+        }  # fmt: skip

@@ -1,0 +1,109 @@
+"""SMAC's view of any configuration of units: for tests, tools, and whoever has logs of the real game.
+
+The engine writes its observations with the same compiled functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Shaped
+
+from offmarl_bench.envs.smac.layout import Flags, Layout, layout
+from offmarl_bench.envs.smac.maps import get_map
+from offmarl_bench.envs.smac.outputs import write_batch
+from offmarl_bench.envs.smac.reward import battle
+from offmarl_bench.errors import SpecMismatch
+
+Units = Mapping[str, Shaped[np.ndarray, "K ..."]]
+
+
+def _read(units: Units, name: str, shape: tuple[int, ...], default: float | None = None) -> Float64[np.ndarray, "K ..."]:
+    if name not in units:
+        if default is None:
+            raise SpecMismatch(f"units: {name!r} is missing; given {sorted(units)}, expected an array of shape {shape}")
+        return np.full(shape, default)
+    array = np.asarray(units[name], dtype=np.float64)
+    if array.shape != shape:
+        raise SpecMismatch(f"units[{name!r}] has shape {array.shape}, expected {shape}")
+    if not np.isfinite(array).all():
+        raise SpecMismatch(f"units[{name!r}] has values that are not finite")
+    return array
+
+
+def _sides(lay: Layout, units: Units) -> tuple[Float64[np.ndarray, "K U 2"], Float64[np.ndarray, "K U"], Float64[np.ndarray, "K U"]]:
+    """Positions, health and shields of allies then enemies."""
+    if "ahp" not in units or np.ndim(units["ahp"]) != 2:
+        raise SpecMismatch(f"units: 'ahp' of shape (K, {lay.n}) is missing; given {sorted(units)}")
+    k = len(units["ahp"])
+    joined = [
+        np.concatenate([_read(units, a, (k, lay.n, *tail), d), _read(units, e, (k, lay.e, *tail), d)], axis=1)
+        for a, e, tail, d in (("apos", "epos", (2,), 0.0), ("ahp", "ehp", (), None), ("ash", "esh", (), 0.0))
+    ]
+    return joined[0], joined[1], joined[2]
+
+
+def observe(
+    map_name: str, units: Units, flags: Flags | None = None
+) -> tuple[Float32[np.ndarray, "K N O"], Float32[np.ndarray, "K S"], Bool[np.ndarray, "K N A"]]:
+    """What SMAC shows of K configurations.
+
+    Args:
+        map_name: e.g. ``2s3z``.
+        units: ``apos`` (K, N, 2), ``epos`` (K, E, 2) positions; ``ahp``, ``ehp`` health (0: dead); ``ash``, ``esh``
+            shields; ``acd`` (K, N) weapon cooldowns in game loops; ``last_action`` (K, N), −1 for none; ``t`` (K,)
+            steps since the start. ``aen`` (energy) is accepted. Missing shields, cooldowns, actions and times are 0,
+            0, −1 and 0.
+        flags: SMAC's switches; None means its defaults.
+
+    Returns:
+        observations (K, N, O), state (K, S), legal_actions (K, N, A).
+
+    Raises:
+        UnknownName: no such map. SpecMismatch: missing arrays, wrong shapes, values that are not finite.
+    """
+    lay = layout(get_map(map_name), flags or Flags())
+    if "apos" not in units or "epos" not in units:
+        raise SpecMismatch(f"units: 'apos' and 'epos' are needed; given {sorted(units)}")
+    pos, hp, sh = _sides(lay, units)
+    k = len(pos)
+    cd = _read(units, "acd", (k, lay.n), 0.0)
+    last = _read(units, "last_action", (k, lay.n), -1.0).astype(np.int64)
+    if ((last < -1) | (last >= lay.actions)).any():
+        raise SpecMismatch(f"units['last_action'] has values outside −1 … {lay.actions - 1}")
+    t = _read(units, "t", (k,), 0.0).astype(np.int64)
+    obs = np.zeros((k, lay.n, lay.obs_size), np.float32)
+    state = np.zeros((k, lay.state_size), np.float32)
+    legal = np.zeros((k, lay.n, lay.actions), np.bool_)
+    x, y = np.ascontiguousarray(pos[..., 0]), np.ascontiguousarray(pos[..., 1])
+    write_batch(lay, x, y, hp, sh, cd, last, t, obs, state, legal)
+    return obs, state, legal
+
+
+def battle_reward(map_name: str, before: Units, after: Units, flags: Flags | None = None) -> Float64[np.ndarray, " K"]:
+    """SMAC's ``reward_battle`` for K transitions, before win bonus and scaling.
+
+    Args:
+        map_name: e.g. ``2s3z``.
+        before: ``ahp ash ehp esh`` as in ``observe``; units dead here count no more.
+        after: the same one step later.
+        flags: SMAC's switches; None means its defaults.
+
+    Raises:
+        UnknownName: no such map. SpecMismatch: missing arrays or wrong shapes.
+    """
+    smac_map, switches = get_map(map_name), flags or Flags()
+    lay = layout(smac_map, switches)
+    totals = []
+    for units in (before, after):
+        _, hp, sh = _sides(lay, units)
+        totals.append(np.where(hp > 0, hp + sh, 0.0))
+    if switches.reward_sparse:
+        return np.zeros(len(totals[0]))
+    return np.array(
+        [
+            battle(lay.n, b, a, switches.reward_only_positive, switches.reward_negative_scale, switches.reward_death_value)
+            for b, a in zip(*totals, strict=True)
+        ]
+    )

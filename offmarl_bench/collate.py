@@ -19,11 +19,11 @@ from offmarl_bench.format.schema import Columns
 from offmarl_bench.types import Batch, EnvSpec, Episode
 
 
-def _take(column: Shaped[np.ndarray, "R ..."], rows: Int64[np.ndarray, "B T"], real: Tensor, padded: bool) -> Tensor:
-    """Rows of one column as a (B, T, …) tensor with zeros where ``real`` is False."""
+def _take(column: Shaped[np.ndarray, "R ..."], rows: Int64[np.ndarray, "B T"], unreal: Int64[Tensor, " P"]) -> Tensor:
+    """Rows of one column as a (B, T, …) tensor, with zeros at the flat positions ``unreal``."""
     out = torch.from_numpy(column.take(rows, axis=0))
-    if padded:
-        out[~real] = 0
+    if len(unreal):
+        out.flatten(0, 1).index_fill_(0, unreal, 0)  # twice as fast as writing through a boolean mask
     return out
 
 
@@ -68,28 +68,27 @@ def gather(
     longest = int(steps.max())
     clock = np.arange(longest + 1)
     rows = (first + begin)[:, None] + np.minimum(clock[None], steps[:, None])
-    padded = bool((steps < longest).any())
     seen = torch.from_numpy(clock[None] <= steps[:, None])
     mask = torch.from_numpy(clock[None, :-1] < steps[:, None])
-    obs = _take(columns["observations"], rows, seen, padded)
+    unseen, unplayed = (~seen).flatten().nonzero()[:, 0], (~mask).flatten().nonzero()[:, 0]
+    obs = _take(columns["observations"], rows, unseen)
     legal = None
     alive = seen[..., None].expand(*seen.shape, obs.shape[2]).contiguous()
     if "legal_actions" in columns:
-        legal = _take(columns["legal_actions"], rows, seen, padded)
+        legal = _take(columns["legal_actions"], rows, unseen)
         alive &= legal.sum(-1) > 1
-        if padded:
-            legal[..., 0] |= ~seen[..., None]
-    actions = _take(columns["actions"], rows[:, :-1], mask, padded)
+        legal[..., 0] |= ~seen[..., None]
+    actions = _take(columns["actions"], rows[:, :-1], unplayed)
     terminated = torch.zeros_like(mask)
     ends = begin + steps == lengths
     terminated[np.arange(len(first)), steps - 1] = torch.from_numpy(columns["is_terminal"][first + lengths] & ends)
     batch = Batch(
         actions=actions if actions.is_floating_point() else actions.long(),
-        rewards=_take(columns["rewards"], rows[:, :-1], mask, padded),
+        rewards=_take(columns["rewards"], rows[:, :-1], unplayed),
         terminated=terminated,
         mask=mask,
         obs=obs,
-        state=_take(columns["state"], rows, seen, padded),
+        state=_take(columns["state"], rows, unseen),
         legal=legal,
         alive=alive,
         lengths=torch.from_numpy(steps),

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+from tensorboardX import SummaryWriter
 
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.errors import OffmarlError

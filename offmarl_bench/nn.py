@@ -29,7 +29,7 @@ class RecurrentNet(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.encode = nn.Linear(in_size, hidden)
-        self.gru = nn.GRU(hidden, hidden, batch_first=True)
+        self.gru = nn.GRU(hidden, hidden)
         self.head = nn.Linear(hidden, out_size)
 
     def initial(self, k: int) -> Float[Tensor, "K H"]:
@@ -38,9 +38,11 @@ class RecurrentNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T I"], h0: Float[Tensor, "B H"] | None = None) -> Float[Tensor, "B T out"]:
         """Outputs at every time step, from memory ``h0`` (zeros if None)."""
-        memory, _ = self.gru(F.relu(self.encode(x)), None if h0 is None else h0.unsqueeze(0))
+        # Time first and contiguous: on a transposed tensor torch turns the linear layers into slow batched products.
+        encoded = F.relu(self.encode(x)).transpose(0, 1).contiguous()
+        memory, _ = self.gru(encoded, None if h0 is None else h0.unsqueeze(0))
         out: Tensor = self.head(memory)
-        return out
+        return out.transpose(0, 1)
 
     def step(
         self, x: Float[Tensor, "K I"], h: Float[Tensor, "K H"]

@@ -1,1 +1,1 @@
-"""SIT, Shared Individual Trajectories (Tian et al., AAAI 2023, arXiv:2211.15612): one module per stage."""
+"""Shared Individual Trajectories (SIT): one module per stage of the paper; ``sit.agent`` puts them together."""

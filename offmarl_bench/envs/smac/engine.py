@@ -67,6 +67,10 @@ def give_orders(tab, w, actions):  # type: ignore[no-untyped-def]
         if a >= NON_ATTACK:
             v = tab.n + a - NON_ATTACK
             if w.order[i] == ATTACK and w.target[i] == v:
+                # The same order again keeps a wind-up going, but interrupts the channelled second hit.
+                if tab.missile[i] == 0:
+                    w.hit_in[i] = 0.0
+                    w.back[i] = 0.0
                 continue
             w.order[i], w.target[i] = ATTACK, v
         elif a >= 2:

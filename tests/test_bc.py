@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,43 +14,9 @@ from offmarl_bench.agent import make_agent
 from offmarl_bench.collate import collate
 from offmarl_bench.envs.toy import SPECS, ToyEnv
 from offmarl_bench.errors import FormatError, SpecMismatch
-from offmarl_bench.loader import Dataset
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds
-from offmarl_bench.types import Episode
-
-SPEC = SPECS["signals"]
-
-
-def expert_episodes(count: int, master: int = 0) -> list[Episode]:
-    """Perfect play of toy/signals, recorded by hand because the expert is the environment itself."""
-    env = ToyEnv(SPEC, count)
-    start = env.reset(episode_seeds(master, "generate", 0, count))
-    seen: list[Any] = [start.obs]
-    states: list[Any] = [start.state]
-    legal: list[Any] = [start.legal]
-    acts: list[Any] = []
-    rewards: list[Any] = []
-    for _ in range(SPEC.horizon):
-        acts.append(env.answers().astype(np.int32))
-        step = env.step(acts[-1])
-        for row, value in ((seen, step.obs), (states, step.state), (legal, step.legal), (rewards, step.reward)):
-            row.append(value)
-    return [
-        Episode(
-            actions=np.stack([a[k] for a in acts]),
-            rewards=np.stack([r[k] for r in rewards]),
-            observations=np.stack([o[k] for o in seen]),
-            state=np.stack([s[k] for s in states]),
-            legal_actions=np.stack([m[k] for m in legal]),
-            terminal=False,
-            behavior_level=np.full((SPEC.horizon, SPEC.N), 2, np.int8),
-            behavior_policy=np.zeros((SPEC.horizon, SPEC.N), np.int16),
-            behavior_logprob=np.zeros((SPEC.horizon, SPEC.N), np.float32),
-            index=k,
-        )
-        for k in range(count)
-    ]
+from tests.toy_data import SPEC, expert_dataset, expert_episodes
 
 
 def test_eq_11_by_hand() -> None:
@@ -92,7 +57,7 @@ def test_the_loss_reads_the_history_and_not_the_future() -> None:
 
 
 def test_it_learns_to_play_like_the_expert() -> None:
-    data = Dataset.from_episodes(expert_episodes(256), SPEC)
+    data = expert_dataset(256)
     agent = make_agent("bc", SPEC, learning_rate=5e-3)
     phase = agent.phases(data)[0]
     generator = np.random.default_rng(0)

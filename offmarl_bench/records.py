@@ -1,0 +1,118 @@
+"""Frozen dataclasses as JSON files, read as if a stranger had written them.
+
+Every field is checked against its annotation, numbers must be finite, nothing unknown is let in and nothing is
+executed, so that a result from anywhere can be opened without fear.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from offmarl_bench.atomic import write_atomic
+from offmarl_bench.errors import FormatError
+
+T = TypeVar("T")
+
+MAX_BYTES = 16 * 2**20
+"""No honest record is larger; refuse to read more into memory."""
+
+
+def _reject(token: str) -> float:
+    raise ValueError(f"{token} is not a finite number")
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value has the annotated type."""
+    origin, args = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value is None or isinstance(value, str | bool | int | float | list | tuple | dict)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, k) for k in args)
+    if kind is None or kind is type(None):
+        return value is None
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        if len(args) == 2 and args[1] is Ellipsis:
+            return all(_fits(v, args[0]) for v in value)
+        return len(value) == len(args) and all(_fits(v, k) for v, k in zip(value, args, strict=True))
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(k, args[0]) and _fits(v, args[1]) for k, v in value.items())
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _frozen(value: Any, kind: Any) -> Any:
+    """Lists become tuples where the annotation says so; integers become floats likewise."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _frozen(value, next(k for k in args if _fits(value, k)))
+    if origin is tuple:
+        kinds = [args[0]] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
+        return tuple(_frozen(v, k) for v, k in zip(value, kinds, strict=True))
+    return float(value) if kind is float else value
+
+
+def from_json(cls: type[T], data: Any, where: str) -> T:
+    """Build a dataclass from parsed JSON.
+
+    Args:
+        cls: a dataclass whose annotations are JSON types, ``tuple[…]``, ``dict[str, …]`` and unions of them.
+        data: what ``json.loads`` gave.
+        where: named in errors: a file.
+
+    Raises:
+        FormatError: unknown, missing or ill-typed content; the message names the field.
+    """
+    if not is_dataclass(cls) or not isinstance(data, dict):
+        raise FormatError(f"{where}: holds a {type(data).__name__}, expected an object with {cls.__name__}'s fields")
+    hints = get_type_hints(cls)
+    names = [f.name for f in fields(cls)]
+    missing, extra = [n for n in names if n not in data], sorted(set(data) - set(names))
+    if missing or extra:
+        raise FormatError(f"{where}: {cls.__name__} lacks {missing} and has unknown {extra[:5]!r}")
+    for name in names:
+        if not _fits(data[name], hints[name]):
+            shown = repr(data[name])
+            raise FormatError(f"{where}: {name} is {shown[:60]}, expected {hints[name]!s}")
+    built: T = cls(**{n: _frozen(data[n], hints[n]) for n in names})
+    return built
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass as plain JSON values."""
+    return {f.name: getattr(record, f.name) for f in fields(record)}
+
+
+def read_record(cls: type[T], path: Path) -> T:
+    """Read one record file. Raises FormatError."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise FormatError(f"{path}: larger than {MAX_BYTES} bytes, not a {cls.__name__}")
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject)
+    except FormatError:
+        raise
+    except (OSError, ValueError, RecursionError) as e:
+        raise FormatError(f"{path}: cannot be read as a {cls.__name__}: {e}") from e
+    return from_json(cls, data, str(path))
+
+
+def write_record(path: Path, record: Any) -> None:
+    """Write one record file atomically.
+
+    Raises:
+        FormatError: a number that is not finite. OffmarlError: the place cannot be written.
+    """
+    try:
+        text = json.dumps(to_json(record), indent=1, allow_nan=False)
+    except (TypeError, ValueError) as e:
+        raise FormatError(f"{path}: {type(record).__name__} cannot be stored as JSON: {e}") from e
+    write_atomic(path, f"{text}\n".encode())

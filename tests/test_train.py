@@ -1,0 +1,317 @@
+"""The trainer: resuming equals never having stopped, and whatever goes wrong leaves a run that can go on."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from offmarl_bench import registry
+from offmarl_bench.agent import Agent, Metrics, Phase, Policy, make_agent
+from offmarl_bench.budget import parse_budget, steps_of
+from offmarl_bench.checkpoint import LATEST, load_checkpoint
+from offmarl_bench.envs.toy import SPECS
+from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch
+from offmarl_bench.loader import Dataset
+from offmarl_bench.logs import read_log
+from offmarl_bench.runs import RECORD, load_agent, read_run, run_key
+from offmarl_bench.train import train
+from offmarl_bench.types import Batch
+from tests.toy_data import SPEC, expert_dataset
+
+UPDATES = 20
+
+
+class Killed(BaseException):
+    """Stands for the power going off: nothing catches it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoisyConfig:
+    """Settings of the stand-in."""
+
+    steps: int = 10
+
+
+class Noisy(Agent):
+    """Three phases, torch's own randomness (dropout), a table derived in ``start``, a phase no budget may change."""
+
+    Config = NoisyConfig
+    config: NoisyConfig
+
+    def __init__(self, config: NoisyConfig | None = None) -> None:
+        super().__init__(SPEC, config or NoisyConfig())
+        self.first, self.second = torch.nn.Linear(SPEC.O, 4), torch.nn.Linear(SPEC.O, 4)
+        self.noise = torch.nn.Dropout(0.5)
+        self.optimizers = {"adam": torch.optim.Adam([*self.first.parameters(), *self.second.parameters()], lr=0.01)}
+        self.hook: Callable[[], None] = lambda: None
+        self.scale = torch.zeros(())
+        self.started: list[str] = []
+
+    def phases(self, dataset: Dataset) -> list[Phase]:
+        def sample(generator: np.random.Generator) -> Batch:
+            return dataset.sample(4, generator=generator)
+
+        return [
+            Phase(name="one", steps=self.config.steps, batches=sample, update=lambda b: self.fit(self.first, b)),
+            Phase(name="mid", steps=2, batches=sample, update=lambda b: {"seen": 1.0}, scalable=False),
+            Phase(
+                name="two", steps=self.config.steps, batches=sample,
+                update=lambda b: self.fit(self.second, b), start=self.derive,
+            ),
+        ]  # fmt: skip
+
+    def derive(self) -> None:
+        self.started.append("two")
+        self.scale = self.first.weight.detach().sum()
+
+    def fit(self, net: torch.nn.Linear, batch: Batch) -> Metrics:
+        self.hook()
+        loss = (self.noise(net(batch.obs)) - 1 - self.scale).square().mean()
+        self.optimizers["adam"].zero_grad()
+        loss.backward()
+        self.optimizers["adam"].step()
+        return {"loss": loss.detach()}
+
+    def policy(self, greedy: bool = True) -> Policy:
+        raise NotImplementedError
+
+
+def after(calls: int, act: Callable[[], None]) -> Callable[[], None]:
+    """A function that does nothing until it has been called ``calls`` times, then acts once."""
+    count = 0
+
+    def hook() -> None:
+        nonlocal count
+        count += 1
+        if count == calls:
+            act()
+
+    return hook
+
+
+def kill() -> None:
+    raise Killed
+
+
+def same(a: Agent, b: Agent) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def noisy() -> Noisy:
+    torch.manual_seed(0)
+    return Noisy()
+
+
+@pytest.mark.parametrize("at", range(1, UPDATES + 1, 3))
+def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, at: int) -> None:
+    data = expert_dataset(8)
+    whole, broken, resumed = noisy(), noisy(), noisy()
+    train(whole, data, tmp_path / "whole", seed=1, checkpoint_every=4)
+    broken.hook = after(at, kill)
+    with pytest.raises(Killed):
+        train(broken, data, tmp_path / "broken", seed=1, checkpoint_every=4)
+    torch.manual_seed(99)  # whatever else the process did with torch's random state
+    train(resumed, data, tmp_path / "broken", seed=1, checkpoint_every=4)
+    assert same(whole, resumed)
+    totals = [row["total"] for row in read_log(tmp_path / "broken")]
+    assert totals == sorted(set(totals)), "no update is logged twice"
+    assert resumed.started == ["two"], "what start derives is derived again when the run resumes in its phase"
+
+
+@pytest.mark.parametrize("name", registry.names("agents"))
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.8])
+def test_every_agent_resumes_exactly(tmp_path: Path, name: str, at: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = expert_dataset(32, dataset_id="toy/signals/expert-v1")
+    cls = registry.resolve("agents", name)
+    whole = make_agent(name, SPEC, seed=3)
+    train(whole, data, tmp_path / "whole", seed=3, budget=UPDATES, checkpoint_every=5)
+    _, record = read_run(tmp_path / "whole")
+    broken = make_agent(name, SPEC, seed=3)
+    original = cls.phases
+    hook = after(max(1, round(at * record.updates)), kill)
+
+    def interrupted(self: Agent, dataset: Dataset) -> list[Phase]:
+        def wrap(phase: Phase) -> Phase:
+            def update(batch: Batch) -> Metrics:
+                hook()
+                return phase.update(batch)
+
+            return Phase(
+                name=phase.name, steps=phase.steps, batches=phase.batches, update=update, start=phase.start,
+                scalable=phase.scalable,
+            )  # fmt: skip
+
+        return [wrap(p) for p in original(self, dataset)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cls, "phases", interrupted)
+        with pytest.raises(Killed):
+            train(broken, data, tmp_path / "broken", seed=3, budget=UPDATES, checkpoint_every=5)
+    resumed = make_agent(name, SPEC, seed=3)
+    train(resumed, data, tmp_path / "broken", seed=3, budget=UPDATES, checkpoint_every=5)
+    assert same(whole, resumed)
+
+
+def test_another_seed_trains_another_agent(tmp_path: Path) -> None:
+    data = expert_dataset(8)
+    one, two = noisy(), noisy()
+    train(one, data, tmp_path / "1", seed=1)
+    train(two, data, tmp_path / "2", seed=2)
+    assert not same(one, two)
+
+
+def test_ctrl_c_saves_and_the_same_call_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = expert_dataset(8)
+    whole, broken, resumed = noisy(), noisy(), noisy()
+    train(whole, data, tmp_path / "whole", seed=1)
+    broken.hook = after(7, lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, data, tmp_path / "broken", seed=1)
+    assert "stopped at update 7 of 22; the checkpoint is in" in caplog.text
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(resumed, data, tmp_path / "broken", seed=1)
+    assert same(whole, resumed)
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    agent = noisy()
+
+    def twice() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    agent.hook = twice
+    with pytest.raises(KeyboardInterrupt):
+        train(agent, expert_dataset(8), tmp_path, seed=1)
+    assert not (tmp_path / LATEST).exists()
+
+
+def test_a_finished_run_is_reused_and_can_be_loaded(tmp_path: Path) -> None:
+    data = expert_dataset(8, dataset_id="toy/signals/expert-v1", content_hash="abc")
+    agent = make_agent("bc", SPEC, seed=4, hidden=8)
+    train(agent, data, tmp_path, seed=4, budget=5)
+    again = make_agent("bc", SPEC, seed=5, hidden=8)
+    assert train(again, data, tmp_path, seed=4, budget=5) == tmp_path
+    loaded = load_agent(tmp_path)
+    assert same(agent, again)
+    assert same(agent, loaded)
+    assert (loaded.name, loaded.preset, loaded.config, loaded.spec) == ("bc", "default", agent.config, SPEC)
+    plan, record = read_run(tmp_path)
+    assert (plan.dataset, plan.dataset_hash, plan.seed, plan.budget) == ("toy/signals/expert-v1", "abc", 4, 5)
+    assert record.updates == 5
+    assert record.versions["torch"] == torch.__version__
+    assert not (tmp_path / LATEST).exists(), "a finished run needs no checkpoint"
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
+    data = expert_dataset(8)
+    train(make_agent("bc", SPEC, hidden=8), data, tmp_path, seed=0, budget=5)
+    with pytest.raises(OffmarlError, match="holds another run: seed was 0, now 1; choose another folder"):
+        train(make_agent("bc", SPEC, hidden=8), data, tmp_path, seed=1, budget=5)
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line(tmp_path: Path) -> None:
+    agent = noisy()
+
+    def spoil() -> None:
+        with torch.no_grad():
+            agent.first.weight.fill_(torch.nan)
+
+    agent.hook = after(7, spoil)
+    with pytest.raises(OffmarlError, match=r"stopped: one/loss became nan by update 8; the last good checkpoint"):
+        train(agent, expert_dataset(8), tmp_path, seed=1, checkpoint_every=4)
+    kept = load_checkpoint(tmp_path, noisy(), np.random.default_rng())
+    assert kept is not None
+    assert (kept.phase, kept.step) == (0, 4)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    agent = noisy()
+
+    def spoil() -> None:
+        with torch.no_grad():
+            agent.second.bias.fill_(torch.inf)
+
+    agent.hook = spoil
+    with pytest.raises(OffmarlError, match=r"weight second.bias is no longer finite by update 10"):
+        train(agent, expert_dataset(8), tmp_path, seed=1)
+    assert not (tmp_path / LATEST).exists()
+
+
+def test_the_log_has_means_in_order_and_no_nan(tmp_path: Path) -> None:
+    train(noisy(), expert_dataset(8), tmp_path, seed=1, log_every=5)
+    rows = read_log(tmp_path)
+    assert [(r["phase"], r["step"], r["total"]) for r in rows] == [
+        ("one", 5, 5), ("one", 10, 10), ("mid", 2, 12), ("two", 5, 17), ("two", 10, 22),
+    ]  # fmt: skip
+    assert rows[2]["seen"] == 1.0
+    assert all(json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+
+
+def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    agent = Noisy.__new__(Noisy)
+    with torch.random.fork_rng(devices=[]):
+        agent = Noisy()
+    train(agent, expert_dataset(8), tmp_path, seed=1)
+    assert torch.equal(torch.rand(1), expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_the_wrong_data_is_refused(tmp_path: Path) -> None:
+    data = expert_dataset(8)
+    agent = make_agent("bc", SPECS["signals"])
+    agent.spec = SPECS["target"]
+    with pytest.raises(SpecMismatch, match=r"bc was made for toy/target .* but the data come from toy/signals"):
+        train(agent, data, tmp_path, seed=0)
+
+
+def test_a_run_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="no finished run here"):
+        load_agent(tmp_path)
+    (tmp_path / RECORD).write_text('{"plan": {}}')
+    with pytest.raises(FormatError, match="RunRecord lacks"):
+        load_agent(tmp_path)
+
+
+def phase(name: str, steps: int, scalable: bool = True) -> Phase:
+    return Phase(name=name, steps=steps, batches=lambda g: None, update=lambda b: {}, scalable=scalable)  # type: ignore
+
+
+def test_budgets() -> None:
+    sit_like = [phase("decompose", 20_000), phase("share", 7, scalable=False), phase("learn", 15_000)]
+    assert steps_of(sit_like, "paper") == [20_000, 7, 15_000]
+    assert steps_of(sit_like, "quick") == [1000, 7, 750]
+    assert steps_of(sit_like, 700) == [400, 7, 300]
+    assert steps_of(sit_like, 2) == [1, 7, 1]
+    for budget in (3, 10, 101, 34_999):
+        steps = steps_of(sit_like, budget)
+        assert steps[0] + steps[2] == budget
+    assert parse_budget("300") == 300
+
+
+@pytest.mark.parametrize("bad", ["fast", "", "-3", "0", "1.5", 0])
+def test_budgets_that_are_none(bad: str | int) -> None:
+    with pytest.raises(FormatError, match=r"expected 'paper', 'quick' or a positive number"):
+        parse_budget(bad)
+
+
+def test_a_budget_too_small_for_its_phases() -> None:
+    with pytest.raises(FormatError, match="budget 1: 2 phases need at least one update each"):
+        steps_of([phase("a", 5), phase("b", 5)], 1)
+
+
+def test_run_folders_are_safe_whatever_the_names() -> None:
+    path = run_key("my_package.x:Agent", "../..", "smac/2s3z/low-v1", "abc", 3)
+    assert path == Path("smac/2s3z/low-v1/my_package.x-Agent@..-../abc/seed-3")

@@ -1,0 +1,50 @@
+"""Data of toy/signals with a known quality, made by the environment itself: what tests of learning start from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from offmarl_bench.envs.toy import SPECS, ToyEnv
+from offmarl_bench.loader import Dataset
+from offmarl_bench.seeding import episode_seeds
+from offmarl_bench.types import Episode
+
+SPEC = SPECS["signals"]
+
+
+def expert_episodes(count: int, master: int = 0) -> list[Episode]:
+    """Perfect play, recorded by hand because the expert is the environment itself."""
+    env = ToyEnv(SPEC, count)
+    start = env.reset(episode_seeds(master, "generate", 0, count))
+    seen: list[Any] = [start.obs]
+    states: list[Any] = [start.state]
+    legal: list[Any] = [start.legal]
+    acts: list[Any] = []
+    rewards: list[Any] = []
+    for _ in range(SPEC.horizon):
+        acts.append(env.answers().astype(np.int32))
+        step = env.step(acts[-1])
+        for row, value in ((seen, step.obs), (states, step.state), (legal, step.legal), (rewards, step.reward)):
+            row.append(value)
+    return [
+        Episode(
+            actions=np.stack([a[k] for a in acts]),
+            rewards=np.stack([r[k] for r in rewards]),
+            observations=np.stack([o[k] for o in seen]),
+            state=np.stack([s[k] for s in states]),
+            legal_actions=np.stack([m[k] for m in legal]),
+            terminal=False,
+            behavior_level=np.full((SPEC.horizon, SPEC.N), 2, np.int8),
+            behavior_policy=np.zeros((SPEC.horizon, SPEC.N), np.int16),
+            behavior_logprob=np.zeros((SPEC.horizon, SPEC.N), np.float32),
+            index=k,
+        )
+        for k in range(count)
+    ]
+
+
+def expert_dataset(count: int = 64, **metadata: Any) -> Dataset:
+    """Perfect play as a dataset."""
+    return Dataset.from_episodes(expert_episodes(count), SPEC, metadata)

@@ -87,7 +87,7 @@ class ToyEnv:
             reward = (actions == self.answers()).mean(-1)
         else:
             reward = 1 - np.abs(np.clip(actions, -1, 1) - self.answers()).mean((1, 2))
-        self._t += 1
+        self._t = min(self._t + 1, spec.horizon)  # a finished lane repeats its last observation
         done = np.full(b, self._t >= spec.horizon)
         obs, state, now_legal = self._view()
         return Step(obs, state, now_legal, np.float32(reward * running), np.zeros(b, bool), done, {})

@@ -1,0 +1,122 @@
+"""Does a dataset in memory keep format version 1, row by row?
+
+``verify`` (``offmarl_bench.audit``) reads files, hashes them and looks for what is unwise; this looks for what is
+wrong, in any Dataset: one converted by a stranger's script as well as ours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from offmarl_bench.format.schema import UNKNOWN, columns_of
+from offmarl_bench.loader import Dataset
+from offmarl_bench.testing.rules import require, require_array
+from offmarl_bench.types import LEVELS, EnvSpec
+
+NO_LOGPROB = 1e-6
+"""A log-probability may exceed 0 by rounding only."""
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Check every rule of the flat table.
+
+    Raises:
+        ConformanceError: the first broken rule, with the row or episode where it breaks.
+    """
+    spec = dataset.spec
+    require(isinstance(spec, EnvSpec), "dataset", f"spec is a {type(spec).__name__}", "an EnvSpec")
+    who = f"dataset {dataset.metadata.get('dataset_id') or spec.id!r}"
+    require(len(dataset) > 0, who, "it has no episodes", "at least one")
+    _check_columns(who, dataset)
+    _check_rows(who, dataset)
+    _check_actions(who, dataset)
+    _check_behavior(who, dataset)
+
+
+def _check_columns(who: str, dataset: Dataset) -> None:
+    """Every column of the schema is there, with one common first dimension, the right type and finite numbers."""
+    rows = len(dataset.columns.get("rewards", ()))
+    for column in columns_of(dataset.spec):
+        if column.name not in dataset.columns:
+            require(False, who, f"column {column.name!r} is missing", "all columns of format version 1")
+        require_array(who, f"column {column.name!r}", dataset.columns[column.name], (rows, *column.shape), column.dtype)
+
+
+def _at(bad: np.ndarray) -> str:
+    return f"first in row {int(np.flatnonzero(bad)[0])}" if bad.any() else "nowhere"
+
+
+def _check_rows(who: str, dataset: Dataset) -> None:
+    """Episodes have T + 1 rows; flags, clocks and ids follow from where they begin and end."""
+    c = dataset.columns
+    rows = len(c["rewards"])
+    first, last = np.zeros(rows, bool), np.zeros(rows, bool)
+    starts, lengths = dataset.row_starts, dataset.lengths
+    require(bool((lengths >= 1).all()), who, "an episode has no steps", "at least 1")
+    longest = int(lengths.max())
+    horizon = dataset.spec.horizon
+    require(longest <= horizon, who, f"an episode has {longest} steps", f"at most the horizon {horizon}")
+    ends = starts + lengths
+    require(int(ends.max()) < rows, who, f"an episode ends in row {int(ends.max())} of {rows}", "T + 1 rows each")
+    first[starts], last[ends] = True, True
+    # A view holds some of the episodes; only their rows are judged.
+    count = np.zeros(rows + 1, np.int64)
+    np.add.at(count, starts, 1)
+    np.add.at(count, ends + 1, -1)
+    owned = count.cumsum()[:rows]
+    require(not (owned > 1).any(), who, f"two episodes share a row, {_at(owned > 1)}", "rows of their own")
+    mine = owned == 1
+    for name, expected in (("is_first", first), ("is_last", last)):
+        bad = (c[name] != expected) & mine
+        require(not bad.any(), who, f"{name} is wrong, {_at(bad)}", "it exactly where an episode begins or ends")
+    bad = c["is_terminal"] & ~last & mine
+    require(not bad.any(), who, f"is_terminal inside an episode, {_at(bad)}", "it on last rows only")
+    owner = np.repeat(np.arange(len(starts)), lengths + 1)
+    clock = np.arange(len(owner)) - np.repeat(np.cumsum(lengths + 1) - lengths - 1, lengths + 1)
+    own_rows = starts[owner] + clock
+    bad = c["timestep"][own_rows] != clock
+    require(not bad.any(), who, f"timestep is wrong, {_at(bad)}", "0 … T in every episode")
+    bad = c["episode_id"][own_rows] != c["episode_id"][starts][owner]
+    require(not bad.any(), who, f"episode_id changes inside an episode, {_at(bad)}", "one id per episode")
+    for name in ("rewards", "actions"):
+        bad = c[name][ends].reshape(len(ends), -1).any(-1)
+        require(not bad.any(), who, f"{name} on the last row of episode {_first(bad)}", "0: nothing is done there")
+
+
+def _first(bad: np.ndarray) -> int:
+    return int(np.flatnonzero(bad)[0]) if bad.any() else -1
+
+
+def _steps(dataset: Dataset) -> np.ndarray:
+    """Rows that hold a step, over all episodes."""
+    owner = np.repeat(np.arange(len(dataset)), dataset.lengths)
+    clock = np.arange(len(owner)) - np.repeat(np.cumsum(dataset.lengths) - dataset.lengths, dataset.lengths)
+    return np.asarray(dataset.row_starts[owner] + clock)
+
+
+def _check_actions(who: str, dataset: Dataset) -> None:
+    if not dataset.spec.discrete:
+        return
+    rows = _steps(dataset)
+    actions, legal = dataset.columns["actions"][rows], dataset.columns["legal_actions"]
+    inside = (actions >= 0) & (actions < dataset.spec.A)
+    bad = np.asarray(~inside.all(-1))
+    require(not bad.any(), who, f"an action outside 0 … {dataset.spec.A - 1}, {_at_row(bad, rows)}", "action indices")
+    chosen = np.take_along_axis(legal[rows], actions[..., None].astype(np.int64), -1)[..., 0]
+    bad = np.asarray(~chosen.all(-1))
+    require(not bad.any(), who, f"an illegal action was played, {_at_row(bad, rows)}", "legal_actions to allow it")
+
+
+def _at_row(bad: np.ndarray, rows: np.ndarray) -> str:
+    return f"first in row {int(rows[_first(bad)])}" if bad.any() else "nowhere"
+
+
+def _check_behavior(who: str, dataset: Dataset) -> None:
+    rows = _steps(dataset)
+    level = dataset.columns["behavior_level"][rows]
+    bad = np.asarray(((level < UNKNOWN) | (level >= len(LEVELS))).any(-1))
+    known = f"{UNKNOWN} (unknown) … {len(LEVELS) - 1}"
+    require(not bad.any(), who, f"a behavior_level that does not exist, {_at_row(bad, rows)}", known)
+    if dataset.spec.discrete:
+        bad = np.asarray((dataset.columns["behavior_logprob"][rows] > NO_LOGPROB).any(-1))
+        require(not bad.any(), who, f"behavior_logprob above 0, {_at_row(bad, rows)}", "log μ(a) ≤ 0")

@@ -1,0 +1,28 @@
+"""What every test starts from: a home of its own, one torch thread, no display, nothing learnt from the caller."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before numba, torch or matplotlib are imported by a test module: two cores are shared by everything.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """The same arithmetic on every machine: sums over one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty ``$OFFMARL_HOME`` for every test; returned so that a test can look into it."""
+    path = tmp_path / "home"
+    monkeypatch.setenv("OFFMARL_HOME", str(path))
+    return path

@@ -1,15 +1,22 @@
 """Compiled combat: hits, timers, target acquisition and attacks of one lane, one game loop at a time.
 
-All arrays are one lane's rows, (U,) with allies first. ``World`` holds what changes, ``Tables`` what does not.
+``w`` is one lane, an array (U,) of ``UNIT`` with the n allies first; ``kinds`` and ``pairs`` are the map's tables.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Float64, Int64
-from numba import njit
+
+from offmarl_bench.envs.smac.compiled import compiled
+from offmarl_bench.envs.smac.tables import (
+    DELAY_LOW,
+    DELAY_SPAN,
+    SHIELD_PER_LOOP,
+    SHIELD_WAIT,
+    TURN_COS,
+    TURN_SIN,
+)
+from offmarl_bench.envs.smac.units import MINIMUM_DAMAGE
 
 ACQUIRE_EVERY = 4
 """The AI looks for targets every so many loops, not every loop (the published real fight fits 4)."""
@@ -19,37 +26,38 @@ IDLE, HOLD, WALK = 0, 1, 2
 """What a unit does in this loop: stands and gives way, stands its ground, walks."""
 
 
-class World(NamedTuple):
-    """Everything that changes in one lane; the batched arrays have a leading B."""
+UNIT = np.dtype(
+    [
+        ("x", "f8"),
+        ("y", "f8"),
+        ("hx", "f8"),  # heading, a unit vector
+        ("hy", "f8"),
+        ("hp", "f8"),
+        ("sh", "f8"),
+        ("cd", "f8"),  # loops until the weapon is ready
+        ("wind", "f8"),  # loops left of the wind-up; −1: not winding up
+        ("back", "f8"),  # loops left of the backswing or channel, in which the unit stays put
+        ("hurt", "f8"),  # loops until the shield starts to regenerate
+        ("hit_in", "f8"),  # loops until this unit's pending hit lands; 0: none
+        ("hit_on", "i8"),
+        ("target", "i8"),  # whom the unit attacks; −1: nobody
+        ("order", "i8"),
+        ("to_x", "f8"),  # where a move order or an attack-move leads
+        ("to_y", "f8"),
+        ("side", "i8"),  # on which side it goes round an obstacle (−1, 0 undecided, 1), kept until the way is free
+        ("doing", "i8"),  # the rest is this loop's: IDLE, HOLD or WALK, whither, past whom, how far
+        ("goal_x", "f8"),
+        ("goal_y", "f8"),
+        ("ignore", "i8"),
+        ("vx", "f8"),
+        ("vy", "f8"),
+    ]
+)
+"""One unit; a lane is an array (U,) of these, a batch (B, U). One record array passes to compiled code as one pointer:
+twenty separate arrays cost more to pass than the game loop costs to run."""
 
-    x: Float64[np.ndarray, " U"]
-    y: Float64[np.ndarray, " U"]
-    hx: Float64[np.ndarray, " U"]
-    """Heading, a unit vector."""
-    hy: Float64[np.ndarray, " U"]
-    hp: Float64[np.ndarray, " U"]
-    sh: Float64[np.ndarray, " U"]
-    cd: Float64[np.ndarray, " U"]
-    """Loops until the weapon is ready."""
-    wind: Float64[np.ndarray, " U"]
-    """Loops left of the wind-up; −1: not winding up."""
-    back: Float64[np.ndarray, " U"]
-    """Loops left of the backswing or channel, in which the unit stays put."""
-    hurt: Float64[np.ndarray, " U"]
-    """Loops until the shield starts to regenerate."""
-    hit_in: Float64[np.ndarray, " U"]
-    """Loops until this unit's pending hit lands; 0: none."""
-    hit_on: Int64[np.ndarray, " U"]
-    target: Int64[np.ndarray, " U"]
-    """Whom the unit attacks; −1: nobody."""
-    order: Int64[np.ndarray, " U"]
-    to_x: Float64[np.ndarray, " U"]
-    to_y: Float64[np.ndarray, " U"]
-    side: Int64[np.ndarray, " U"]
-    """On which side the unit goes round an obstacle (−1, 0 undecided, 1); kept until the way is free."""
 
-
-@njit(cache=True, inline="always")
+@compiled
 def draw(rng):  # type: ignore[no-untyped-def]
     """A uniform number in [0, 1) from a lane's xorshift64* state, rng (1,) uint64."""
     s = rng[0]
@@ -60,151 +68,154 @@ def draw(rng):  # type: ignore[no-untyped-def]
     return float((s * np.uint64(2685821657736338717)) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True)
-def hurt(tab, w, attacker, victim):  # type: ignore[no-untyped-def]
+@compiled
+def hurt(kinds, pairs, w, attacker, victim):  # type: ignore[no-untyped-def]
     """One hit: shields without armour first, the rest less armour on health."""
-    if w.hp[victim] <= 0:
+    if w[victim].hp <= 0:
         return
-    amount = tab.damage[attacker, victim]
-    absorbed = min(w.sh[victim], amount)
-    w.sh[victim] -= absorbed
+    amount = pairs[attacker, victim].damage
+    absorbed = min(w[victim].sh, amount)
+    w[victim].sh -= absorbed
     amount -= absorbed
     if amount > 0 or absorbed == 0:
-        w.hp[victim] -= max(amount - tab.armour[victim], tab.minimum)
-        if w.hp[victim] < 0:
-            w.hp[victim] = 0.0
-    w.hurt[victim] = tab.sh_delay
+        w[victim].hp -= max(amount - kinds[victim].armour, MINIMUM_DAMAGE)
+        if w[victim].hp < 0:
+            w[victim].hp = 0.0
+    w[victim].hurt = SHIELD_WAIT
 
 
-@njit(cache=True)
-def splash(tab, w, a, v):  # type: ignore[no-untyped-def]
+@compiled
+def splash(kinds, pairs, n, w, a, v):  # type: ignore[no-untyped-def]
     """A line of splash through the victim, across the shot: every unit of the victim's side that it touches."""
-    dx, dy = w.x[v] - w.x[a], w.y[v] - w.y[a]
+    dx, dy = w[v].x - w[a].x, w[v].y - w[a].y
     d = max(np.sqrt(dx * dx + dy * dy), 1e-9)
     dx, dy = dx / d, dy / d
-    ally = v < tab.n
-    for o in range(tab.u):
-        if o == v or (o < tab.n) != ally or w.hp[o] <= 0:
+    ally = v < n
+    for o in range(len(w)):
+        if o == v or (o < n) != ally or w[o].hp <= 0:
             continue
-        px, py = w.x[o] - w.x[v], w.y[o] - w.y[v]
+        px, py = w[o].x - w[v].x, w[o].y - w[v].y
         along, across = abs(px * dx + py * dy), abs(px * dy - py * dx)
-        if across <= 0.5 * tab.splash_length[a] + tab.radius[o] and along <= 0.5 * tab.splash_depth[a] + tab.radius[o]:
-            for _ in range(tab.hits[a]):
-                hurt(tab, w, a, o)
+        if (
+            across <= 0.5 * kinds[a].splash_length + kinds[o].radius
+            and along <= 0.5 * kinds[a].splash_depth + kinds[o].radius
+        ):
+            for _ in range(kinds[a].hits):
+                hurt(kinds, pairs, w, a, o)
 
 
-@njit(cache=True)
-def strike(tab, w, a, v):  # type: ignore[no-untyped-def]
+@compiled
+def strike(kinds, pairs, n, w, a, v):  # type: ignore[no-untyped-def]
     """The moment of the attack: launch a missile, or hit at once and schedule a channelled second hit."""
-    if tab.missile[a] > 0:
-        dx, dy = w.x[v] - w.x[a], w.y[v] - w.y[a]
-        gap = np.sqrt(dx * dx + dy * dy) - tab.radius[a] - tab.radius[v]
-        w.hit_in[a] = max(gap / tab.missile[a], 1e-6)
-        w.hit_on[a] = v
-        w.back[a] = tab.backswing[a]
+    if kinds[a].missile > 0:
+        dx, dy = w[v].x - w[a].x, w[v].y - w[a].y
+        gap = np.sqrt(dx * dx + dy * dy) - kinds[a].radius - kinds[v].radius
+        w[a].hit_in = max(gap / kinds[a].missile, 1e-6)
+        w[a].hit_on = v
+        w[a].back = kinds[a].backswing
         return
-    hurt(tab, w, a, v)
-    if tab.hits[a] == 2 and tab.second_hit[a] > 0:
-        w.hit_in[a] = tab.second_hit[a]
-        w.hit_on[a] = v
-        w.back[a] = max(tab.second_hit[a], tab.backswing[a])
+    hurt(kinds, pairs, w, a, v)
+    if kinds[a].hits == 2 and kinds[a].second_hit > 0:
+        w[a].hit_in = kinds[a].second_hit
+        w[a].hit_on = v
+        w[a].back = max(kinds[a].second_hit, kinds[a].backswing)
         return
-    for _ in range(1, tab.hits[a]):
-        hurt(tab, w, a, v)
-    if tab.splash_length[a] > 0:
-        splash(tab, w, a, v)
-    w.back[a] = tab.backswing[a]
+    for _ in range(1, kinds[a].hits):
+        hurt(kinds, pairs, w, a, v)
+    if kinds[a].splash_length > 0:
+        splash(kinds, pairs, n, w, a, v)
+    w[a].back = kinds[a].backswing
 
 
-@njit(cache=True)
-def clocks(tab, w):  # type: ignore[no-untyped-def]
+@compiled
+def clocks(kinds, pairs, w):  # type: ignore[no-untyped-def]
     """Pending hits land, weapons cool down, shields and health regenerate."""
-    for u in range(tab.u):
-        if w.hit_in[u] > 0:
-            w.hit_in[u] -= 1.0
-            if w.hit_in[u] <= 0:
-                w.hit_in[u] = 0.0
-                v = w.hit_on[u]
-                if tab.missile[u] > 0:
-                    hurt(tab, w, u, v)
-                elif w.hp[u] > 0:
-                    dx, dy = w.x[v] - w.x[u], w.y[v] - w.y[u]
-                    if dx * dx + dy * dy <= tab.channel[u, v] ** 2:
-                        hurt(tab, w, u, v)
-    for u in range(tab.u):
-        if w.hp[u] <= 0:
+    for u in range(len(w)):
+        if w[u].hit_in > 0:
+            w[u].hit_in -= 1.0
+            if w[u].hit_in <= 0:
+                w[u].hit_in = 0.0
+                v = w[u].hit_on
+                if kinds[u].missile > 0:
+                    hurt(kinds, pairs, w, u, v)
+                elif w[u].hp > 0:
+                    dx, dy = w[v].x - w[u].x, w[v].y - w[u].y
+                    if dx * dx + dy * dy <= pairs[u, v].channel ** 2:
+                        hurt(kinds, pairs, w, u, v)
+    for u in range(len(w)):
+        if w[u].hp <= 0:
             continue
-        w.cd[u] = max(w.cd[u] - 1.0, 0.0)
-        w.back[u] = max(w.back[u] - 1.0, 0.0)
-        if w.hurt[u] > 0:
-            w.hurt[u] -= 1.0
-        elif w.sh[u] < tab.sh_max[u]:
-            w.sh[u] = min(w.sh[u] + tab.sh_regen, tab.sh_max[u])
-        if tab.hp_regen[u] > 0 and w.hp[u] < tab.hp_max[u]:
-            w.hp[u] = min(w.hp[u] + tab.hp_regen[u], tab.hp_max[u])
+        w[u].cd = max(w[u].cd - 1.0, 0.0)
+        w[u].back = max(w[u].back - 1.0, 0.0)
+        if w[u].hurt > 0:
+            w[u].hurt -= 1.0
+        elif w[u].sh < kinds[u].sh_max:
+            w[u].sh = min(w[u].sh + SHIELD_PER_LOOP, kinds[u].sh_max)
+        if kinds[u].hp_regen > 0 and w[u].hp < kinds[u].hp_max:
+            w[u].hp = min(w[u].hp + kinds[u].hp_regen, kinds[u].hp_max)
 
 
-@njit(cache=True)
-def acquire(tab, w, u):  # type: ignore[no-untyped-def]
+@compiled
+def acquire(kinds, pairs, n, w, u):  # type: ignore[no-untyped-def]
     """The built-in AI's choice: keep a target in weapon range, else take the nearest within the scan range."""
-    t = w.target[u]
-    if t >= 0 and w.hp[t] > 0:
-        dx, dy = w.x[t] - w.x[u], w.y[t] - w.y[u]
-        if dx * dx + dy * dy <= tab.reach[u, t] ** 2:
+    t = w[u].target
+    if t >= 0 and w[t].hp > 0:
+        dx, dy = w[t].x - w[u].x, w[t].y - w[u].y
+        if dx * dx + dy * dy <= pairs[u, t].reach ** 2:
             return
     best, nearest = -1, np.inf
-    for v in range(tab.n):
-        if w.hp[v] <= 0:
+    for v in range(n):
+        if w[v].hp <= 0:
             continue
-        dx, dy = w.x[v] - w.x[u], w.y[v] - w.y[u]
+        dx, dy = w[v].x - w[u].x, w[v].y - w[u].y
         # Nearest edge to edge, as ranges are measured.
-        d = np.sqrt(dx * dx + dy * dy) - tab.radius[v]
-        if d < nearest and d + tab.radius[v] <= tab.scan[u, v]:
+        d = np.sqrt(dx * dx + dy * dy) - kinds[v].radius
+        if d < nearest and d + kinds[v].radius <= pairs[u, v].scan:
             best, nearest = v, d
-    w.target[u] = best
+    w[u].target = best
 
 
-@njit(cache=True, inline="always")
-def turn(tab, w, u, dx, dy):  # type: ignore[no-untyped-def]
+@compiled
+def turn(kinds, w, u, dx, dy):  # type: ignore[no-untyped-def]
     """Turn unit u towards the unit vector (dx, dy); True once it faces there."""
-    if not tab.turns[u]:
+    if not kinds[u].turns:
         return True
-    dot = w.hx[u] * dx + w.hy[u] * dy
-    if dot >= tab.turn_cos:
-        w.hx[u], w.hy[u] = dx, dy
+    dot = w[u].hx * dx + w[u].hy * dy
+    if dot >= TURN_COS:
+        w[u].hx, w[u].hy = dx, dy
         return True
-    s = tab.turn_sin if w.hx[u] * dy - w.hy[u] * dx >= 0 else -tab.turn_sin
-    hx, hy = w.hx[u], w.hy[u]
-    w.hx[u], w.hy[u] = hx * tab.turn_cos - hy * s, hx * s + hy * tab.turn_cos
+    s = TURN_SIN if w[u].hx * dy - w[u].hy * dx >= 0 else -TURN_SIN
+    hx, hy = w[u].hx, w[u].hy
+    w[u].hx, w[u].hy = hx * TURN_COS - hy * s, hx * s + hy * TURN_COS
     return False
 
 
-@njit(cache=True)
-def fight(tab, w, rng, u):  # type: ignore[no-untyped-def]
+@compiled
+def fight(kinds, pairs, n, w, rng, u):  # type: ignore[no-untyped-def]
     """Unit u's attack on its target in this loop: HOLD while it attacks or waits in range, WALK if out of range."""
-    v = w.target[u]
-    dx, dy = w.x[v] - w.x[u], w.y[v] - w.y[u]
+    v = w[u].target
+    dx, dy = w[v].x - w[u].x, w[v].y - w[u].y
     d = np.sqrt(dx * dx + dy * dy)
-    reach = tab.reach[u, v]
-    if w.wind[u] >= 0:
-        if d > reach + tab.slop[u]:
-            w.wind[u] = -1.0
-            w.cd[u] = 0.0
+    reach = pairs[u, v].reach
+    if w[u].wind >= 0:
+        if d > reach + kinds[u].slop:
+            w[u].wind = -1.0
+            w[u].cd = 0.0
         else:
-            w.wind[u] -= 1.0
-            if w.wind[u] <= 0:
-                w.wind[u] = -1.0
-                strike(tab, w, u, v)
+            w[u].wind -= 1.0
+            if w[u].wind <= 0:
+                w[u].wind = -1.0
+                strike(kinds, pairs, n, w, u, v)
             return HOLD
-    if w.back[u] > 0 and (d > reach or w.cd[u] > 0):
+    if w[u].back > 0 and (d > reach or w[u].cd > 0):
         return HOLD
     if d > reach:
         return WALK
-    facing = turn(tab, w, u, dx / max(d, 1e-9), dy / max(d, 1e-9))
-    if w.cd[u] <= 0 and facing:
-        w.cd[u] = tab.period[u] + tab.delay_low + tab.delay_span * draw(rng)
-        if tab.wind_up[u] > 0:
-            w.wind[u] = tab.wind_up[u]
+    facing = turn(kinds, w, u, dx / max(d, 1e-9), dy / max(d, 1e-9))
+    if w[u].cd <= 0 and facing:
+        w[u].cd = kinds[u].period + DELAY_LOW + DELAY_SPAN * draw(rng)
+        if kinds[u].wind_up > 0:
+            w[u].wind = kinds[u].wind_up
         else:
-            strike(tab, w, u, v)
+            strike(kinds, pairs, n, w, u, v)
     return HOLD

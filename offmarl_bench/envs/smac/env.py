@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt64
+from jaxtyping import Int, Shaped, UInt64
 
-from offmarl_bench.envs.smac.combat import World
-from offmarl_bench.envs.smac.engine import reset_lanes, step_lanes
-from offmarl_bench.envs.smac.layout import Flags, layout, max_reward
+from offmarl_bench.envs.smac.combat import UNIT
+from offmarl_bench.envs.smac.engine import BOOK, reset_lanes, step_lanes
+from offmarl_bench.envs.smac.layout import Flags, layout
 from offmarl_bench.envs.smac.maps import SmacMap
+from offmarl_bench.envs.smac.reward import rules
 from offmarl_bench.envs.smac.tables import tables
 from offmarl_bench.envs.smac.units import UNITS
 from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.types import EnvSpec, Start, Step
-
-_INTEGER = {"hit_on", "target", "order", "side"}
 
 
 def make_spec(smac_map: SmacMap, flags: Flags) -> EnvSpec:
@@ -41,53 +40,47 @@ class SmacEnv:
         self.num_envs = num_envs
         self._tables = tables(smac_map)
         self._layout = layout(smac_map, flags)
-        scale = max_reward(smac_map, flags) / flags.reward_scale_rate if flags.reward_scale else 1.0
-        self._flags = (
-            flags.reward_only_positive, flags.reward_negative_scale, flags.reward_death_value, flags.reward_win,
-            flags.reward_defeat, scale, flags.reward_sparse,
-        )  # fmt: skip
+        self._rules = rules(smac_map, flags)
         self._lanes = 0
 
     def reset(self, seeds: UInt64[np.ndarray, " B"]) -> Start:
         """See BatchedEnv."""
         seeds = np.asarray(seeds, np.uint64)
         if seeds.ndim != 1 or not 1 <= len(seeds) <= self.num_envs:
-            raise SpecMismatch(f"{self.spec.id}: reset got seeds of shape {seeds.shape}, expected 1 to {self.num_envs} of them")
-        b, spec, u = len(seeds), self.spec, self._tables.u
+            raise SpecMismatch(
+                f"{self.spec.id}: reset got seeds of shape {seeds.shape}, expected 1 to {self.num_envs} of them"
+            )
+        b, spec, tab, lay = len(seeds), self.spec, self._tables, self._layout
         self._lanes = b
-        self._world = World(*(np.zeros((b, u), np.int64 if f in _INTEGER else np.float64) for f in World._fields))
-        # An odd constant keeps xorshift's state from being zero for seed 0; the generator forgets it in a few draws.
+        self._world = np.zeros((b, len(tab.kinds)), UNIT)
+        self._books = np.zeros(b, BOOK)
+        # Mixed and never zero: xorshift cannot leave a zero state.
         self._rng = ((seeds ^ np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1 << 63))[:, None].copy()
         self._last = np.full((b, spec.N), -1, np.int64)
-        self._t = np.zeros(b, np.int64)
-        self._running = np.ones(b, np.bool_)
-        self._ends = (np.zeros(b, np.bool_), np.zeros(b, np.bool_), np.zeros(b, np.bool_))
-        self._dead = (np.zeros(b, np.int64), np.zeros(b, np.int64))
-        self._outputs = self._buffers()
-        reset_lanes(self._tables, self._layout, self._world, self._last, self._t, self._running, *self._outputs)
-        return Start(*(a.copy() for a in self._outputs))
-
-    def _buffers(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-        b, spec = self._lanes, self.spec
-        return (
+        self._outputs = (
             np.zeros((b, spec.N, spec.O), np.float32),
             np.zeros((b, spec.S), np.float32),
             np.zeros((b, spec.N, spec.A), np.bool_),
         )
+        reset_lanes(
+            tab.kinds, tab.n, lay.record, lay.grid, lay.look, self._world, self._books, self._last, *self._outputs
+        )
+        return Start(*(a.copy() for a in self._outputs))
 
     def step(self, actions: Int[np.ndarray, "B N"]) -> Step:
         """See BatchedEnv."""
         actions = np.asarray(actions)
         self._check(actions)
         reward = np.zeros(self._lanes, np.float32)
-        terminated, truncated, won = self._ends
+        tab, lay = self._tables, self._layout
         step_lanes(
-            self._tables, self._layout, self._flags, self._world, self._rng, self._last, self._t, self._running,
-            actions.astype(np.int64), *self._outputs, reward, terminated, truncated, won, *self._dead,
+            tab.kinds, tab.pairs, tab.n, lay.record, lay.grid, lay.look, self._rules, self._world, self._books,
+            self._rng, self._last, actions.astype(np.int64), *self._outputs, reward,
         )  # fmt: skip
         obs, state, legal = (a.copy() for a in self._outputs)
-        info = {"battle_won": won.copy(), "dead_allies": self._dead[0].copy(), "dead_enemies": self._dead[1].copy()}
-        return Step(obs, state, legal, reward, terminated.copy(), truncated.copy(), info)
+        books = self._books
+        info = {"battle_won": books["won"].copy()} | {k: books[k].copy() for k in ("dead_allies", "dead_enemies")}
+        return Step(obs, state, legal, reward, books["terminated"].copy(), books["truncated"].copy(), info)
 
     def _check(self, actions: Int[np.ndarray, "B N"]) -> None:
         spec = self.spec
@@ -101,20 +94,19 @@ class SmacEnv:
         legal = self._outputs[2]
         inside = (actions >= 0) & (actions < spec.A)
         chosen = np.take_along_axis(legal, np.where(inside, actions, 0)[..., None].astype(np.int64), -1)[..., 0]
-        bad = ~(inside & chosen) & self._running[:, None]
+        bad = ~(inside & chosen) & self._books["running"][:, None]
         if bad.any():
             b, i = np.argwhere(bad)[0]
             raise SpecMismatch(
-                f"{spec.id}: lane {b}, agent {spec.agents[i]}, step {self._t[b]}: action {actions[b, i]} is illegal; "
-                f"legal actions are {np.flatnonzero(legal[b, i]).tolist()}"
+                f"{spec.id}: lane {b}, agent {spec.agents[i]}, step {self._books['t'][b]}: "
+                f"action {actions[b, i]} is illegal; legal actions are {np.flatnonzero(legal[b, i]).tolist()}"
             )
 
-    def units(self) -> dict[str, Bool[np.ndarray, "B ..."]]:
+    def units(self) -> dict[str, Shaped[np.ndarray, "B ..."]]:
         """The present configuration under the names that ``observe`` takes: for replays, pictures and checks."""
         w, n = self._world, self.spec.N
-        pos = np.stack([w.x, w.y], -1)
-        return {
-            "apos": pos[:, :n].copy(), "epos": pos[:, n:].copy(), "ahp": w.hp[:, :n].copy(), "ehp": w.hp[:, n:].copy(),
-            "ash": w.sh[:, :n].copy(), "esh": w.sh[:, n:].copy(), "acd": w.cd[:, :n].copy(),
-            "last_action": self._last.copy(), "t": self._t.copy(),
-        }  # fmt: skip
+        pos = np.stack([w["x"], w["y"]], -1)
+        sides = {"a": slice(0, n), "e": slice(n, None)}
+        out = {f"{side}{f}": w[f][:, part].copy() for side, part in sides.items() for f in ("hp", "sh")}
+        out |= {f"{side}pos": pos[:, part].copy() for side, part in sides.items()}
+        return out | {"acd": w["cd"][:, :n].copy(), "last_action": self._last.copy(), "t": self._books["t"].copy()}

@@ -10,16 +10,19 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Shaped
 
+from offmarl_bench.envs.smac.combat import UNIT
 from offmarl_bench.envs.smac.layout import Flags, Layout, layout
 from offmarl_bench.envs.smac.maps import get_map
 from offmarl_bench.envs.smac.outputs import write_batch
-from offmarl_bench.envs.smac.reward import battle
+from offmarl_bench.envs.smac.reward import battle, rules, total
 from offmarl_bench.errors import SpecMismatch
 
 Units = Mapping[str, Shaped[np.ndarray, "K ..."]]
 
 
-def _read(units: Units, name: str, shape: tuple[int, ...], default: float | None = None) -> Float64[np.ndarray, "K ..."]:
+def _read(
+    units: Units, name: str, shape: tuple[int, ...], default: float | None = None
+) -> Float64[np.ndarray, "K ..."]:
     if name not in units:
         if default is None:
             raise SpecMismatch(f"units: {name!r} is missing; given {sorted(units)}, expected an array of shape {shape}")
@@ -32,16 +35,20 @@ def _read(units: Units, name: str, shape: tuple[int, ...], default: float | None
     return array
 
 
-def _sides(lay: Layout, units: Units) -> tuple[Float64[np.ndarray, "K U 2"], Float64[np.ndarray, "K U"], Float64[np.ndarray, "K U"]]:
-    """Positions, health and shields of allies then enemies."""
+def _world(lay: Layout, units: Units, places: bool) -> Shaped[np.ndarray, "K U"]:
+    """The engine's records for the given units; ``places`` says whether positions are needed."""
     if "ahp" not in units or np.ndim(units["ahp"]) != 2:
         raise SpecMismatch(f"units: 'ahp' of shape (K, {lay.n}) is missing; given {sorted(units)}")
-    k = len(units["ahp"])
-    joined = [
-        np.concatenate([_read(units, a, (k, lay.n, *tail), d), _read(units, e, (k, lay.e, *tail), d)], axis=1)
-        for a, e, tail, d in (("apos", "epos", (2,), 0.0), ("ahp", "ehp", (), None), ("ash", "esh", (), 0.0))
-    ]
-    return joined[0], joined[1], joined[2]
+    k, n, e = len(units["ahp"]), lay.n, lay.e
+    world = np.zeros((k, n + e), UNIT)
+    for side, size, part in (("a", n, slice(0, n)), ("e", e, slice(n, n + e))):
+        world["hp"][:, part] = _read(units, f"{side}hp", (k, size))
+        world["sh"][:, part] = _read(units, f"{side}sh", (k, size), 0.0)
+        if places:
+            pos = _read(units, f"{side}pos", (k, size, 2))
+            world["x"][:, part], world["y"][:, part] = pos[..., 0], pos[..., 1]
+    world["cd"][:, :n] = _read(units, "acd", (k, n), 0.0)
+    return world
 
 
 def observe(
@@ -64,11 +71,8 @@ def observe(
         UnknownName: no such map. SpecMismatch: missing arrays, wrong shapes, values that are not finite.
     """
     lay = layout(get_map(map_name), flags or Flags())
-    if "apos" not in units or "epos" not in units:
-        raise SpecMismatch(f"units: 'apos' and 'epos' are needed; given {sorted(units)}")
-    pos, hp, sh = _sides(lay, units)
-    k = len(pos)
-    cd = _read(units, "acd", (k, lay.n), 0.0)
+    world = _world(lay, units, places=True)
+    k = len(world)
     last = _read(units, "last_action", (k, lay.n), -1.0).astype(np.int64)
     if ((last < -1) | (last >= lay.actions)).any():
         raise SpecMismatch(f"units['last_action'] has values outside −1 … {lay.actions - 1}")
@@ -76,8 +80,7 @@ def observe(
     obs = np.zeros((k, lay.n, lay.obs_size), np.float32)
     state = np.zeros((k, lay.state_size), np.float32)
     legal = np.zeros((k, lay.n, lay.actions), np.bool_)
-    x, y = np.ascontiguousarray(pos[..., 0]), np.ascontiguousarray(pos[..., 1])
-    write_batch(lay, x, y, hp, sh, cd, last, t, obs, state, legal)
+    write_batch(lay.record, lay.grid, lay.look, world, last, t, obs, state, legal)
     return obs, state, legal
 
 
@@ -95,15 +98,11 @@ def battle_reward(map_name: str, before: Units, after: Units, flags: Flags | Non
     """
     smac_map, switches = get_map(map_name), flags or Flags()
     lay = layout(smac_map, switches)
-    totals = []
-    for units in (before, after):
-        _, hp, sh = _sides(lay, units)
-        totals.append(np.where(hp > 0, hp + sh, 0.0))
-    if switches.reward_sparse:
-        return np.zeros(len(totals[0]))
-    return np.array(
-        [
-            battle(lay.n, b, a, switches.reward_only_positive, switches.reward_negative_scale, switches.reward_death_value)
-            for b, a in zip(*totals, strict=True)
-        ]
-    )
+    row = rules(smac_map, switches)[0]
+    was, now = np.zeros(lay.n + lay.e), np.zeros(lay.n + lay.e)
+    out = []
+    for old, new in zip(_world(lay, before, places=False), _world(lay, after, places=False), strict=True):
+        total(old, was)
+        total(new, now)
+        out.append(battle(lay.n, row, was, now))
+    return np.array(out)

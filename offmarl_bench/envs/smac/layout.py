@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Shaped
 
-from offmarl_bench.envs.smac.maps import SIZE, SmacMap
+from offmarl_bench.envs.smac.maps import SmacMap
 from offmarl_bench.envs.smac.units import UNITS
 
 MOVES = 4
@@ -45,38 +45,47 @@ class Flags:
     reward_negative_scale: float = 0.5
 
 
-class Layout(NamedTuple):
-    """What the compiled writer of observations needs; plain numbers and arrays only."""
+LAYOUT = np.dtype(
+    [
+        ("n", "i8"),
+        ("e", "i8"),
+        ("bits", "i8"),
+        ("ally_shield", "b1"),
+        ("enemy_shield", "b1"),
+        ("health", "b1"),
+        ("own_health", "b1"),
+        ("last_action", "b1"),
+        ("pathing", "b1"),
+        ("height", "b1"),
+        ("timestep", "b1"),
+        ("from_obs", "b1"),
+        ("state_last_action", "b1"),
+        ("state_timestep", "b1"),
+        ("move_feats", "i8"),
+        ("enemy_feats", "i8"),
+        ("ally_feats", "i8"),
+        ("own_feats", "i8"),
+        ("obs_size", "i8"),
+        ("ally_state", "i8"),
+        ("enemy_state", "i8"),
+        ("state_size", "i8"),
+        ("actions", "i8"),
+        ("limit", "i8"),
+    ]
+)
+LOOK = np.dtype([("hp_max", "f8"), ("sh_max", "f8"), ("cd_max", "f8"), ("type_bit", "i8")])
+"""What SMAC divides a unit's health, shield and cooldown by, and which bit of the one-hot is its type."""
 
-    n: int
-    e: int
-    bits: int
-    ally_shield: bool
-    enemy_shield: bool
-    health: bool
-    own_health: bool
-    last_action: bool
-    pathing: bool
-    height: bool
-    timestep: bool
-    from_obs: bool
-    state_last_action: bool
-    state_timestep: bool
-    move_feats: int
-    enemy_feats: int
-    ally_feats: int
-    own_feats: int
-    obs_size: int
-    ally_state: int
-    enemy_state: int
-    state_size: int
-    actions: int
-    limit: int
-    hp_max: Float64[np.ndarray, " U"]
-    sh_max: Float64[np.ndarray, " U"]
-    cd_max: Float64[np.ndarray, " N"]
-    type_bit: Int64[np.ndarray, " U"]
+
+class Layout(NamedTuple):
+    """What the compiled writers need: one ``LAYOUT`` record (1,), ``LOOK`` (U,), the pathing grid [x, y]."""
+
+    record: Shaped[np.ndarray, " 1"]
+    look: Shaped[np.ndarray, " U"]
     grid: Bool[np.ndarray, "X Y"]
+
+    def __getattr__(self, name: str) -> Any:
+        return self.record[name][0].item()
 
 
 def layout(smac_map: SmacMap, flags: Flags) -> Layout:
@@ -96,27 +105,22 @@ def layout(smac_map: SmacMap, flags: Flags) -> Layout:
     obs_size = move + e * enemy + (n - 1) * ally + own + flags.obs_timestep_number
     ally_state, enemy_state = 4 + ally_shield + bits, 3 + enemy_shield + bits
     state_size = n * ally_state + e * enemy_state + n * actions * flags.state_last_action + flags.state_timestep_number
-    return Layout(
-        n=n, e=e, bits=bits, ally_shield=ally_shield, enemy_shield=enemy_shield, health=flags.obs_all_health,
-        own_health=flags.obs_own_health, last_action=flags.obs_last_action, pathing=flags.obs_pathing_grid,
-        height=flags.obs_terrain_height, timestep=flags.obs_timestep_number, from_obs=flags.obs_instead_of_state,
-        state_last_action=flags.state_last_action, state_timestep=flags.state_timestep_number, move_feats=move,
-        enemy_feats=enemy, ally_feats=ally, own_feats=own, obs_size=obs_size, ally_state=ally_state,
-        enemy_state=enemy_state, state_size=n * obs_size if flags.obs_instead_of_state else state_size,
-        actions=actions, limit=smac_map.limit,
-        hp_max=np.array([u.health for u in units]), sh_max=np.array([u.shield for u in units]),
-        cd_max=np.array([u.cooldown_shown for u in units[:n]]),
-        type_bit=np.array([o.index(u.name) if o else -1 for o, u in zip(orders, units, strict=True)], np.int64),
-        grid=smac_map.grid(),
+    record = np.array(
+        [(
+            n, e, bits, ally_shield, enemy_shield, flags.obs_all_health, flags.obs_own_health, flags.obs_last_action,
+            flags.obs_pathing_grid, flags.obs_terrain_height, flags.obs_timestep_number, flags.obs_instead_of_state,
+            flags.state_last_action, flags.state_timestep_number, move, enemy, ally, own, obs_size, ally_state,
+            enemy_state, n * obs_size if flags.obs_instead_of_state else state_size, actions, smac_map.limit,
+        )],
+        LAYOUT,
     )  # fmt: skip
+    seen = [
+        (u.health, u.shield, u.cooldown_shown, o.index(u.name) if o else -1) for o, u in zip(orders, units, strict=True)
+    ]
+    return Layout(record, np.array(seen, LOOK), smac_map.grid())
 
 
 def max_reward(smac_map: SmacMap, flags: Flags) -> float:
     """The sum that SMAC scales to ``reward_scale_rate``: all kills, all damage, the win."""
     units = [UNITS[u] for u in smac_map.enemies]
     return len(units) * flags.reward_death_value + flags.reward_win + sum(u.health + u.shield for u in units)
-
-
-def in_bounds(x: int, y: int) -> bool:
-    """True for a cell of the map."""
-    return 0 <= x < SIZE and 0 <= y < SIZE

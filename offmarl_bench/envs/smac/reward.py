@@ -4,48 +4,77 @@ and health that enemies regenerate pay as well; returns above 20 are real.
 
 from __future__ import annotations
 
-import math
+import numpy as np
+from jaxtyping import Shaped
 
-from numba import njit
+from offmarl_bench.envs.smac.compiled import compiled
+from offmarl_bench.envs.smac.layout import Flags, max_reward
+from offmarl_bench.envs.smac.maps import SmacMap
+
+WON, LOST, DRAW, ONGOING = 1, -1, 0, 2
+RULES = np.dtype(
+    [
+        ("only_positive", "b1"),
+        ("negative_scale", "f8"),
+        ("death_value", "f8"),
+        ("win", "f8"),
+        ("defeat", "f8"),
+        ("scale", "f8"),  # what the sum is divided by
+        ("sparse", "b1"),
+    ]
+)
 
 
-@njit(cache=True)
-def battle(n, before, now, only_positive, negative_scale, death_value):  # type: ignore[no-untyped-def]
-    """``reward_battle`` of one lane: health + shield (U,) before and now; 0 or less now means dead.
+def rules(smac_map: SmacMap, flags: Flags) -> Shaped[np.ndarray, " 1"]:
+    """The reward's switches for the compiled code; a sparse reward is never scaled."""
+    scaled = flags.reward_scale and not flags.reward_sparse
+    scale = max_reward(smac_map, flags) / flags.reward_scale_rate if scaled else 1.0
+    row = (flags.reward_only_positive, flags.reward_negative_scale, flags.reward_death_value, flags.reward_win,
+           flags.reward_defeat, scale, flags.reward_sparse)  # fmt: skip
+    return np.array([row], RULES)
+
+
+@compiled
+def total(w, out):  # type: ignore[no-untyped-def]
+    """Health plus shield of every unit (U,); 0 for the dead, whatever shield they had."""
+    for u in range(len(w)):
+        out[u] = w[u].hp + w[u].sh if w[u].hp > 0 else 0.0
+
+
+@compiled
+def battle(n, rules, before, now):  # type: ignore[no-untyped-def]
+    """``reward_battle`` of one lane from ``total`` before and now.
 
     Units already dead before count no more. Damage to allies matters only if ``only_positive`` is off.
     """
+    if rules.sparse:
+        return 0.0
     ally, enemy, deaths = 0.0, 0.0, 0.0
-    for u in range(before.shape[0]):
+    for u in range(len(before)):
         if before[u] <= 0:
             continue
-        lost = before[u] - max(now[u], 0.0)
+        lost = before[u] - now[u]
         if u < n:
-            ally += lost * negative_scale
-            if now[u] <= 0 and not only_positive:
-                deaths -= death_value * negative_scale
+            ally += lost * rules.negative_scale
+            if now[u] <= 0 and not rules.only_positive:
+                deaths -= rules.death_value * rules.negative_scale
         else:
             enemy += lost
             if now[u] <= 0:
-                deaths += death_value
-    return abs(enemy + deaths) if only_positive else enemy + deaths - ally
+                deaths += rules.death_value
+    return abs(enemy + deaths) if rules.only_positive else enemy + deaths - ally
 
 
-@njit(cache=True)
-def outcome(n, hp):  # type: ignore[no-untyped-def]
-    """1 won, −1 lost, 0 both sides dead, 2 the battle goes on. hp (U,)."""
+@compiled
+def outcome(n, w):  # type: ignore[no-untyped-def]
+    """WON, LOST, DRAW (both sides dead) or ONGOING."""
     allies, enemies = 0, 0
-    for u in range(hp.shape[0]):
-        if hp[u] > 0:
+    for u in range(len(w)):
+        if w[u].hp > 0:
             if u < n:
                 allies += 1
             else:
                 enemies += 1
     if allies > 0:
-        return 1 if enemies == 0 else 2
-    return -1 if enemies > 0 else 0
-
-
-def scale(reward: float, maximum: float, rate: float) -> float:
-    """SMAC's last step: divide so that a flawless win is worth ``rate``."""
-    return reward / (maximum / rate) if maximum > 0 and math.isfinite(reward) else reward
+        return WON if enemies == 0 else ONGOING
+    return LOST if enemies > 0 else DRAW

@@ -39,7 +39,8 @@ class RecurrentNet(nn.Module):
     def forward(self, x: Float[Tensor, "B T I"], h0: Float[Tensor, "B H"] | None = None) -> Float[Tensor, "B T out"]:
         """Outputs at every time step, from memory ``h0`` (zeros if None)."""
         # Time first and contiguous: on a transposed tensor torch turns the linear layers into slow batched products.
-        encoded = F.relu(self.encode(x)).transpose(0, 1).contiguous()
+        # No copy is made for a caller whose x is a transposed view of such a tensor.
+        encoded = F.relu(self.encode(x.transpose(0, 1).contiguous()))
         memory, _ = self.gru(encoded, None if h0 is None else h0.unsqueeze(0))
         out: Tensor = self.head(memory)
         return out.transpose(0, 1)

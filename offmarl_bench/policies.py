@@ -87,21 +87,27 @@ class SlotPolicy(Policy):
         if not 0.0 <= epsilon <= 1.0:
             raise FormatError(f"epsilon is {epsilon!r}, expected a number from 0 to 1")
         self.spec, self.greedy, self.epsilon = spec, greedy, epsilon
-        self._actors = list(actors)
-        self._assignment = assignment
+        self.actors = list(actors)
+        self.assignment = assignment
         self._ids = torch.arange(spec.N) if ids is None else torch.as_tensor(np.asarray(ids, np.int64))
         self._rows: dict[int, torch.Tensor] = {}
         self._memory: dict[int, torch.Tensor] = {}
         self._last = torch.zeros(0, dtype=torch.int64)
 
+    def exploring(self, epsilon: float) -> SlotPolicy:
+        """The same networks played with another ε and a memory of its own. Raises FormatError."""
+        return SlotPolicy(
+            self.spec, self.actors, self.assignment, ids=self._ids.numpy(), greedy=self.greedy, epsilon=epsilon
+        )
+
     def reset(self, n: int) -> None:
         """See Policy. Raises SpecMismatch if ``n`` is not the number of lanes of a (B, N) assignment."""
-        if self._assignment.ndim == 2 and len(self._assignment) != n:
-            raise SpecMismatch(f"the assignment is for {len(self._assignment)} lanes, but {n} lanes are played")
-        who = torch.as_tensor(np.broadcast_to(self._assignment, (n, self.spec.N)).reshape(-1).copy())
+        if self.assignment.ndim == 2 and len(self.assignment) != n:
+            raise SpecMismatch(f"the assignment is for {len(self.assignment)} lanes, but {n} lanes are played")
+        who = torch.as_tensor(np.broadcast_to(self.assignment, (n, self.spec.N)).reshape(-1).copy())
         self._last = torch.full((n * self.spec.N,), -1, dtype=torch.int64)
         self._rows = {int(k): (who == k).nonzero()[:, 0] for k in np.unique(who.numpy())}
-        self._memory = {k: self._actors[k].initial(len(rows)) for k, rows in self._rows.items()}
+        self._memory = {k: self.actors[k].initial(len(rows)) for k, rows in self._rows.items()}
 
     def keep(self, lanes: Shaped[np.ndarray, " K"]) -> None:
         """See Policy."""
@@ -147,7 +153,7 @@ class SlotPolicy(Policy):
         agent = torch.arange(self.spec.N).repeat(len(obs) // self.spec.N)
         out = obs.new_empty(len(obs), self.spec.A)
         for k, rows in self._rows.items():
-            actor, memory = self._actors[k], self._memory[k]
+            actor, memory = self.actors[k], self._memory[k]
             every = len(rows) == len(obs) and len(self._rows) == 1 and bool((rows[1:] > rows[:-1]).all())
             x, last, ids = (v if every else v[rows] for v in (obs, self._last, self._ids[agent]))
             q, self._memory[k] = actor.step(x.to(memory.device), last.to(memory.device), memory, ids.to(memory.device))

@@ -1,0 +1,215 @@
+"""QMIX: monotonic value factorisation (Rashid et al. 2018, arXiv:1803.11485), online and offline by one ``update``.
+
+Online it makes the policy pools for discrete actions; offline it is the column "QMIX" of SIT's Table 1. Defaults
+are those that PyMARL publishes with the SMAC results.
+
+Differences from the paper and from PyMARL:
+
+* The online network and the target network are each unrolled by one fused GRU call over all T + 1 observations
+  (PyMARL: a Python loop over time).
+* An episode that the horizon cut is not terminal, so its last step bootstraps. SMAC's own PyMARL treats running out
+  of time as terminal; ``horizon_is_terminal`` brings that back.
+* The target networks are copied every ``target_interval`` updates. PyMARL counts 200 episodes, which with its one
+  update an episode is the same number.
+* Double Q-learning (PyMARL's default; the paper's Eq. (6) takes the target network's own maximum).
+* Offline there is no correction for actions that the data never tried: that is the baseline's point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from offmarl_bench.agent import Agent, Metrics, Phase
+from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.loader import Dataset
+from offmarl_bench.nn import HIDDEN, Actor, previous_actions
+from offmarl_bench.ops import hard_update, masked_argmax, masked_mean, take, td_target
+from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.types import Batch, EnvSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QMIXConfig:
+    """Settings of QMIX; defaults are PyMARL's for SMAC."""
+
+    hidden: int = HIDDEN
+    """Width of the agents' network."""
+    mixer_embed: int = 32
+    """Width of the mixing network's hidden layer."""
+    hypernet_hidden: int = 64
+    """Width of the hidden layer of the two hypernetworks that make the mixing weights."""
+    lr: float = 5e-4
+    """RMSprop's learning rate."""
+    rms_alpha: float = 0.99
+    """RMSprop's smoothing of squared gradients."""
+    rms_eps: float = 1e-5
+    """RMSprop's ε."""
+    grad_clip: float = 10.0
+    """Greatest norm of the gradient over all parameters together."""
+    gamma: float = 0.99
+    """Discount γ."""
+    target_interval: int = 200
+    """Updates between two copies of the networks into their targets."""
+    batch_size: int = 32
+    """Episodes an update, offline."""
+    steps: int = 15_000
+    """Updates of offline training (SIT, Table 11: one protocol for all baselines)."""
+    play_epsilon: float = 0.05
+    """ε of ``policy(greedy=False)``: values are not logits, so the stochastic play of QMIX is ε-greedy."""
+    horizon_is_terminal: bool = False
+    """Treat the end of time as the end of the task, as PyMARL does on SMAC."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "mixer_embed", "hypernet_hidden", "target_interval", "batch_size", "steps"):
+            if getattr(self, name) < 1:
+                raise FormatError(f"QMIX: {name} is {getattr(self, name)!r}, expected at least 1")
+        for name in ("gamma", "play_epsilon"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise FormatError(f"QMIX: {name} is {getattr(self, name)!r}, expected a number from 0 to 1")
+        for name in ("lr", "grad_clip"):
+            if not getattr(self, name) > 0.0:
+                raise FormatError(f"QMIX: {name} is {getattr(self, name)!r}, expected a number above 0")
+
+
+class Mixer(nn.Module):
+    """Hypernetworks that turn the state into the weights of ``monotonic_mix``; Figure 2 of the paper."""
+
+    def __init__(self, spec: EnvSpec, config: QMIXConfig) -> None:
+        super().__init__()
+        self.embed, width = config.mixer_embed, config.hypernet_hidden
+        self.w1 = nn.Sequential(nn.Linear(spec.S, width), nn.ReLU(), nn.Linear(width, spec.N * self.embed))
+        self.b1 = nn.Linear(spec.S, self.embed)
+        self.w2 = nn.Sequential(nn.Linear(spec.S, width), nn.ReLU(), nn.Linear(width, self.embed))
+        self.v = nn.Sequential(nn.Linear(spec.S, self.embed), nn.ReLU(), nn.Linear(self.embed, 1))
+
+    def forward(self, q: Float[Tensor, "B T N"], state: Float[Tensor, "B T S"]) -> Float[Tensor, "B T"]:
+        """Q_tot of each step."""
+        w1 = self.w1(state).unflatten(-1, (q.shape[-1], self.embed))
+        return monotonic_mix(q, w1, self.b1(state), self.w2(state), self.v(state).squeeze(-1))
+
+
+def monotonic_mix(
+    q: Float[Tensor, "*L N"],
+    w1: Float[Tensor, "*L N E"],
+    b1: Float[Tensor, "*L E"],
+    w2: Float[Tensor, "*L E"],
+    v: Float[Tensor, "*L"],
+) -> Float[Tensor, "*L"]:
+    """Q_tot = ELU(q · |W1| + b1) · |w2| + V(s). Absolute weights give ∂Q_tot/∂Q_i ≥ 0, Eq. (5), Section 4.1."""
+    hidden = F.elu((q.unsqueeze(-1) * w1.abs()).sum(-2) + b1)  # a (1, N) × (N, E) product is far slower as bmm
+    return (hidden * w2.abs()).sum(-1) + v
+
+
+def double_q(
+    online: Float[Tensor, "*L A"], target: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | None
+) -> Float[Tensor, "*L"]:
+    """The target network's value of the legal action that the online network likes best (arXiv:1509.06461, Eq. (4)).
+
+    By monotonicity the agents' own maxima together are the joint maximum of Eq. (4) of QMIX.
+    """
+    return take(target, masked_argmax(online, legal))
+
+
+def last_steps(batch: Batch) -> Bool[Tensor, "B T"]:
+    """True on each episode's last step, however it ended."""
+    return torch.arange(batch.mask.shape[1], device=batch.mask.device) == batch.lengths.unsqueeze(1) - 1
+
+
+def td_loss(q_tot: Float[Tensor, "B T"], target: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
+    """Mean squared TD error over real steps, Eq. (6)."""
+    return masked_mean((q_tot - target).square(), mask)
+
+
+class QMIX(Agent):
+    """Agents share one recurrent Q-network that sees the observation, the last action and the agent's id."""
+
+    Config = QMIXConfig
+    config: QMIXConfig
+
+    def __init__(self, spec: EnvSpec, config: QMIXConfig) -> None:
+        super().__init__(spec, config)
+        if not spec.discrete:
+            raise SpecMismatch(f"{spec.id}: QMIX needs discrete actions; for continuous ones use 'facmac'")
+        self.actor, self.target_actor = (Actor(spec.O, spec.A, config.hidden, n_ids=spec.N) for _ in range(2))
+        self.mixer, self.target_mixer = (Mixer(spec, config) for _ in range(2))
+        self._copy_targets()
+        self.target_actor.requires_grad_(False)
+        self.target_mixer.requires_grad_(False)
+        self._learnt = [*self.actor.parameters(), *self.mixer.parameters()]
+        self.optimizers["learner"] = torch.optim.RMSprop(
+            self._learnt, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps
+        )
+        self.updates = 0
+
+    def _copy_targets(self) -> None:
+        hard_update(self.target_actor, self.actor)
+        hard_update(self.target_mixer, self.mixer)
+
+    def get_extra_state(self) -> Int[Tensor, ""]:
+        """The number of updates, so that a resumed run copies its targets when an unbroken one would."""
+        return torch.tensor(self.updates)
+
+    def set_extra_state(self, state: Int[Tensor, ""]) -> None:
+        """Inverse of ``get_extra_state``."""
+        self.updates = int(state)
+
+    def phases(self, dataset: Dataset) -> list[Phase]:
+        """See Agent: one phase, ``learn``."""
+        own, theirs = self.spec, dataset.spec
+        if (own.N, own.O, own.S, own.A, own.discrete) != (theirs.N, theirs.O, theirs.S, theirs.A, theirs.discrete):
+            raise SpecMismatch(f"QMIX was built for {own.id}, but the dataset is of {theirs.id}: their sizes differ")
+        size, device = self.config.batch_size, self.device
+        return [
+            Phase(
+                name="learn",
+                steps=self.config.steps,
+                batches=lambda generator: dataset.sample(size, generator=generator, device=device),
+                update=self.update,
+            )
+        ]
+
+    def _values(self, batch: Batch) -> tuple[Float[Tensor, "B T+1 N A"], Float[Tensor, "B T+1 N A"]]:
+        """Action values by the online and the target network: agents flattened into the batch, one unroll each."""
+        obs, last = batch.obs.transpose(0, 1), previous_actions(batch.actions).transpose(0, 1)  # time first: see nn
+        ids = torch.arange(self.spec.N, device=obs.device).expand(last.shape)
+        x = self.actor.inputs(obs, last, ids).flatten(1, 2).transpose(0, 1)
+        q = self.actor.net(x)
+        with torch.no_grad():
+            target_q: Tensor = self.target_actor.net(x)
+        shape = (len(batch.obs), self.spec.N, *q.shape[1:])
+        return q.view(shape).transpose(1, 2), target_q.view(shape).transpose(1, 2)
+
+    def update(self, batch: Batch) -> Metrics:
+        """One gradient step on a batch of whole episodes, in the order of Section 4.2."""
+        config = self.config
+        q, target_q = self._values(batch)
+        q_tot = self.mixer(take(q[:, :-1], batch.actions), batch.state[:, :-1])
+        with torch.no_grad():
+            best = double_q(q[:, 1:], target_q[:, 1:], None if batch.legal is None else batch.legal[:, 1:])
+            ended = last_steps(batch) if config.horizon_is_terminal else batch.terminated
+            target = td_target(batch.rewards, self.target_mixer(best, batch.state[:, 1:]), ended, config.gamma)
+        loss = td_loss(q_tot, target, batch.mask)
+        self.optimizers["learner"].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._learnt, config.grad_clip)
+        self.optimizers["learner"].step()
+        self.updates += 1
+        if self.updates % config.target_interval == 0:
+            self._copy_targets()
+        return {
+            "loss": loss.detach(),
+            "grad_norm": norm.detach(),
+            "q_tot": masked_mean(q_tot.detach(), batch.mask),
+            "target": masked_mean(target, batch.mask),
+        }
+
+    def policy(self, greedy: bool = True) -> SlotPolicy:
+        """See Agent. Argmax of the values; ``greedy=False`` plays ε-greedily with the config's ``play_epsilon``."""
+        epsilon = 0.0 if greedy else self.config.play_epsilon
+        return SlotPolicy(self.spec, [self.actor], np.zeros(self.spec.N, np.int64), epsilon=epsilon)

@@ -1,0 +1,223 @@
+"""Stage I: the attention-based reward decomposition network with ensemble mechanism (ARDNEM), Eq. (1) to Eq. (3).
+
+The M members are one network with a leading member axis (batched matrix products), each with its own initial
+weights; that is the only difference between them, as in the paper. f and e_i are shared by all agents and see no
+agent id, so that a member judges what was done, not who did it; with several types the type is part of the input.
+The network reads single transitions, so batches are flat: K transitions of whichever episodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from offmarl_bench.loader import Dataset
+from offmarl_bench.ops import one_hot
+from offmarl_bench.types import Batch, EnvSpec
+from sit.config import SITConfig
+
+LEAST_STD = 1e-6
+"""Rewards that never vary are divided by this instead of their standard deviation of 0."""
+
+
+def contribution_weights(
+    e_s: Float[Tensor, "M K H"],
+    e_i: Float[Tensor, "M K N H"],
+    W_q: Float[Tensor, "M D H"],
+    W_k: Float[Tensor, "M D H"],
+    alive: Bool[Tensor, "K N"],
+) -> Float[Tensor, "M K N"]:
+    """λ_i ∝ exp(e_sᵀ W_qᵀ W_k e_i), a softmax over the agents. Eq. (1).
+
+    W_kᵀ W_q is applied to the K states rather than W_k to all K·N agents: the same number, N times cheaper.
+
+    Args:
+        e_s: embedded states.
+        e_i: embedded observation-action pairs.
+        W_q: query weights.
+        W_k: key weights.
+        alive: agents that take part; the others get λ = 0 (if none takes part, all do get 0).
+    """
+    query = e_s @ W_q.transpose(1, 2) @ W_k
+    scores = (e_i @ query.unsqueeze(-1)).squeeze(-1)
+    weights = scores.masked_fill(~alive & alive.any(-1, keepdim=True), -torch.inf).softmax(-1)
+    return weights * alive
+
+
+def total_reward(lam: Float[Tensor, "*L N"], r: Float[Tensor, "*L N"]) -> Float[Tensor, "*L"]:
+    """r̂_tot = Σ_i λ_i r_i. Eq. (2)."""
+    return (lam * r).sum(-1)
+
+
+def decomposition_loss(
+    lam: Float[Tensor, "M K N"], r: Float[Tensor, "M K N"], r_tot: Float[Tensor, " K"]
+) -> Float[Tensor, ""]:
+    """Mean over members (and over the batch) of (Σ_i λ_i,m f_i,m − r_tot)². Eq. (3)."""
+    return (total_reward(lam, r) - r_tot).square().mean()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transitions:
+    """K single transitions of any episodes, all agents together."""
+
+    actions: Shaped[Tensor, "K N *A"]
+    rewards: Float[Tensor, " K"]
+    obs: Float[Tensor, "K N O"]
+    state: Float[Tensor, "K S"]
+    alive: Bool[Tensor, "K N"]
+    """False for agents whose only legal action is one; True everywhere for continuous actions."""
+
+
+def transitions(batch: Batch) -> Transitions:
+    """The real steps of a batch, item after item, each by itself."""
+    real = batch.mask
+    return Transitions(
+        actions=batch.actions[real], rewards=batch.rewards[real], obs=batch.obs[:, :-1][real],
+        state=batch.state[:, :-1][real], alive=batch.alive[:, :-1][real],
+    )  # fmt: skip
+
+
+def sample_steps(
+    dataset: Dataset, config: SITConfig, generator: np.random.Generator, device: torch.device | str
+) -> Batch:
+    """A batch of stage I: uniformly drawn episodes, whole or thinned to ``decompose_transitions`` single steps."""
+    episodes = generator.integers(len(dataset), size=config.decompose_episodes)
+    lengths = dataset.lengths[episodes]
+    keep, total = config.decompose_transitions, int(lengths.sum())
+    if not keep or keep >= total:
+        return dataset.batch(episodes, device=device)
+    picked = generator.permutation(total)[:keep]
+    ends = np.cumsum(lengths)
+    item = np.searchsorted(ends, picked, side="right")
+    return dataset.batch(episodes[item], starts=picked - (ends - lengths)[item], window=1, device=device)
+
+
+class MemberLinear(nn.Module):
+    """M linear maps at once; each member starts like an ``nn.Linear`` of its own."""
+
+    def __init__(self, members: int, in_size: int, out_size: int) -> None:
+        super().__init__()
+        bound = in_size**-0.5
+        self.weight = nn.Parameter(torch.empty(members, in_size, out_size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, out_size).uniform_(-bound, bound))
+
+    def forward(self, x: Float[Tensor, "M K I"]) -> Float[Tensor, "M K out"]:
+        """Member m maps ``x[m]``."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class ARDNEM(nn.Module):
+    """M decomposition networks: from states, observations and actions to λ and r of every agent.
+
+    With ``standardise_reward`` it learns z = (r_tot − mean) / std; ``decompose`` turns that back into reward: each
+    agent gets std · λ_i f_i, and the mean is shared evenly by the living agents. So the parts still sum to r̂_tot,
+    the mean favours nobody, and a dead agent earns nothing rather than "the average".
+
+    Args:
+        spec: the environment, discrete or continuous.
+        config: sizes and switches.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: EnvSpec, config: SITConfig) -> None:
+        super().__init__()
+        self.spec, self.config = spec, config
+        m, hidden, width = config.members, config.attention_hidden, config.reward_hidden
+        self.n_types = len(spec.types) if len(spec.types) > 1 else 0
+        pair = spec.O + spec.A + self.n_types
+        self.reward_in = MemberLinear(m, pair, width)
+        self.reward_mid = MemberLinear(m, width, width)
+        self.reward_out = MemberLinear(m, width, 1)
+        if config.attention:
+            self.pair_in, self.pair_out = MemberLinear(m, pair, hidden), MemberLinear(m, hidden, hidden)
+            self.state_in, self.state_out = MemberLinear(m, spec.S, hidden), MemberLinear(m, hidden, hidden)
+            bound = hidden**-0.5
+            self.W_q = nn.Parameter(torch.empty(m, hidden, hidden).uniform_(-bound, bound))
+            self.W_k = nn.Parameter(torch.empty(m, hidden, hidden).uniform_(-bound, bound))
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+        kinds = torch.tensor(spec.type_index)
+        self.register_buffer("kinds", one_hot(kinds, self.n_types), persistent=False)
+
+    def measure_reward(self, dataset: Dataset) -> None:
+        """Store mean and standard deviation of the dataset's rewards (0 and 1 without ``standardise_reward``)."""
+        if self.config.standardise_reward:
+            lengths, offsets = dataset.lengths, np.cumsum(dataset.lengths) - dataset.lengths
+            rows = np.arange(lengths.sum()) + np.repeat(dataset.row_starts - offsets, lengths)
+            rewards = dataset.columns["rewards"].take(rows).astype(np.float64)
+            self.mean.fill_(rewards.mean())
+            self.std.fill_(max(rewards.std(), LEAST_STD))
+
+    def present(self, data: Transitions) -> Bool[Tensor, "K N"]:
+        """Which agents take part in the decomposition."""
+        return data.alive if self.config.mask_dead else torch.ones_like(data.alive)
+
+    def forward(self, data: Transitions) -> tuple[Float[Tensor, "M K N"], Float[Tensor, "M K N"]]:
+        """λ and r (in the unit that is learnt) of every member, transition and agent."""
+        K, N = data.obs.shape[:2]
+        actions = one_hot(data.actions, self.spec.A) if self.spec.discrete else data.actions
+        kinds = self.get_buffer("kinds").expand(K, N, self.n_types)
+        pairs = torch.cat([data.obs, actions, kinds], -1).flatten(0, 1)
+        present = self.present(data)
+        hidden = F.relu(_shared(self.reward_in, pairs))
+        r = self.reward_out(F.relu(self.reward_mid(hidden))).view(-1, K, N)
+        if not self.config.attention:
+            return present.float().expand_as(r), r
+        e_i = self.pair_out(F.relu(_shared(self.pair_in, pairs))).view(-1, K, N, self.config.attention_hidden)
+        e_s = self.state_out(F.relu(_shared(self.state_in, data.state)))
+        return contribution_weights(e_s, e_i, self.W_q, self.W_k, present), r
+
+    def loss(self, data: Transitions) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Eq. (3) on a batch, and what to log: the loss, explained variance, entropy of λ, members' agreement."""
+        lam, r = self(data)
+        target = (data.rewards - self.mean) / self.std
+        loss = decomposition_loss(lam, r, target)
+        with torch.no_grad():
+            metrics = {
+                "loss": loss.detach(),
+                "explained_variance": 1 - loss / target.var(correction=0).clamp(min=LEAST_STD),
+                "lambda_entropy": entropy(lam, self.present(data)),
+                "agreement": agreement(lam * r),
+            }
+        return loss, metrics
+
+    @torch.no_grad()
+    def decompose(self, data: Transitions) -> tuple[Float[Tensor, "M K N"], Float[Tensor, "M K N"]]:
+        """(λ_i r_i of every member in units of reward, summing over agents to r̂_tot; λ)."""
+        lam, r = self(data)
+        present = self.present(data)
+        even = present / present.sum(-1, keepdim=True).clamp(min=1)
+        return self.std * lam * r + self.mean * even, lam
+
+
+def _shared(layer: MemberLinear, x: Float[Tensor, "K I"]) -> Float[Tensor, "M K out"]:
+    """All members applied to the same input."""
+    return layer(x.expand(len(layer.weight), *x.shape))
+
+
+def entropy(lam: Float[Tensor, "M K N"], present: Bool[Tensor, "K N"]) -> Float[Tensor, ""]:
+    """Mean entropy of λ as a share of the greatest possible (1: even, 0: one agent takes all); alone does not count."""
+    many = present.sum(-1) > 1
+    value = -torch.xlogy(lam, lam).sum(-1) / present.sum(-1).clamp(min=2).log()
+    return (value * many).sum() / (many.sum() * len(lam)).clamp(min=1)
+
+
+def agreement(weighted: Float[Tensor, "M K N"]) -> Float[Tensor, ""]:
+    """Mean pairwise correlation between the members' λ r; 1 if there is one member.
+
+    From Σ_pairs corr = (‖Σ_m z_m‖² − M) / 2 for standardised z_m.
+    """
+    M = len(weighted)
+    if M == 1:
+        return weighted.new_ones(())
+    z = weighted.flatten(1)
+    z = z - z.mean(1, keepdim=True)
+    z = z / z.norm(dim=1, keepdim=True).clamp(min=LEAST_STD)
+    return (z.sum(0).square().sum() - M) / (M * (M - 1))

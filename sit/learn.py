@@ -1,0 +1,239 @@
+"""Stage III: conservative policy learning on the shared trajectories, Eq. (9) and Eq. (10).
+
+The data are individual trajectories i(j): played by agent j, learnt from by the one actor and the one critic of its
+type. Targets and weights are constants (no gradient flows through them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from offmarl_bench.loader import Dataset
+from offmarl_bench.nn import Actor
+from offmarl_bench.ops import effective_sample_size, lambda_return, masked_logits, masked_mean, take
+from offmarl_bench.types import Batch
+from sit.config import SITConfig
+from sit.critic import GATCritic
+from sit.dper import DPER
+
+LEAST_SPREAD = 1e-6
+"""Added to the standard deviation that advantages are divided by."""
+
+
+def critic_loss(
+    Q: Float[Tensor, "B T"], target: Float[Tensor, "B T"], weight: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+) -> Float[Tensor, ""]:
+    """Mean over real steps of (η/û) (r̂ + γ Q' − Q)². Eq. (9).
+
+    Args:
+        Q: values of the data's actions.
+        target: r̂ + γ Q', or its λ-return.
+        weight: η/û or what stands for it, see ``uncertainty_weight``.
+        mask: steps that count.
+    """
+    return masked_mean(weight * (target - Q).square(), mask)
+
+
+def actor_loss(
+    log_pi: Float[Tensor, "B T"],
+    filter_weight: Float[Tensor, "B T"],
+    weight: Float[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"],
+) -> Float[Tensor, ""]:
+    """Mean over real steps of −(η/û) (e^(Q/β)/Z) log π(a_j | τ_j). Eq. (10), with CRR's log π for its last Q.
+
+    Args:
+        log_pi: of the data's actions.
+        filter_weight: e^(Q/β)/Z, see ``crr_filter``.
+        weight: η/û or what stands for it.
+        mask: steps that count.
+    """
+    return -masked_mean(weight * filter_weight * log_pi, mask)
+
+
+def crr_filter(score: Float[Tensor, "B T"], beta: float, mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """e^(Q/β)/Z of Eq. (10): per time step a softmax over the batch's real steps, times their number; 0 elsewhere.
+
+    Scaled so that its mean over the real rows of every time step is one.
+    """
+    masked = (score / beta).masked_fill(~mask & mask.any(0), -torch.inf)
+    return masked.softmax(0) * mask.sum(0) * mask
+
+
+def standardise(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """(x − mean) / standard deviation over the real steps."""
+    centred = x - masked_mean(x, mask)
+    return centred / (masked_mean(centred.square(), mask).sqrt() + LEAST_SPREAD)
+
+
+def uncertainty_weight(
+    u: Float[Tensor, "B T"], median: Float[Tensor, ""] | float, config: SITConfig, mask: Bool[Tensor, "B T"]
+) -> Float[Tensor, "B T"]:
+    """η/û of Eq. (9) and Eq. (10), or the bounded form of it.
+
+    "clipped": clip(median/û, low, high), then scaled to mean one over the real steps, so that steps that the members
+    agree on count more but none rules. A single member is never uncertain: every weight is 1.
+    """
+    if config.uncertainty == "none" or config.members == 1 or not config.decomposition:
+        return torch.ones_like(u)
+    if config.uncertainty == "literal":
+        return config.eta / (u + config.uncertainty_floor)
+    ratio = (median + config.uncertainty_floor) / (u + config.uncertainty_floor)
+    ratio = ratio.clamp(config.uncertainty_low, config.uncertainty_high)
+    return ratio / masked_mean(ratio, mask)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectories(Batch):
+    """Individual trajectories of every type, ``learn_trajectories`` a type, one type after the other."""
+
+    agent: Int[Tensor, " B"]
+    """j, whose trajectory each item is."""
+    credit: Float[Tensor, "B T"]
+    """r̂ of that agent, in units of its type's scale."""
+    doubt: Float[Tensor, "B T"]
+    """û of that agent, in units of reward."""
+
+
+def draw_trajectories(
+    dataset: Dataset, replay: DPER, config: SITConfig, generator: np.random.Generator, device: torch.device
+) -> Trajectories:
+    """Draw ``learn_trajectories`` from every type's buffer by P_J."""
+    n = config.learn_trajectories
+    draws = [b.sample(n, generator) for b in replay.buffers]
+    episodes, agents = (np.concatenate(x) for x in zip(*draws, strict=True))
+    batch = dataset.batch(episodes, device=device)
+    scale = np.repeat([b.reward_scale for b in replay.buffers], n)[:, None] if config.scale_return else np.ones((1, 1))
+    credit = replay.individual(replay.reward, episodes, agents) / scale.astype(np.float32)
+    return Trajectories(
+        **{name: getattr(batch, name) for name in Batch.__slots__},
+        agent=torch.from_numpy(agents).to(device),
+        credit=torch.from_numpy(credit.astype(np.float32)).to(device),
+        doubt=torch.from_numpy(replay.individual(replay.uncertainty, episodes, agents)).to(device),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What one type's networks see of a batch: each item from its own agent's side."""
+
+    everyone: Float[Tensor, "B T+1 N O"]
+    agent: Int[Tensor, " B"]
+    obs: Float[Tensor, "B T+1 O"]
+    last_actions: Int[Tensor, "B T+1"]
+    actions: Int[Tensor, "B T"]
+    legal: Bool[Tensor, "B T+1 A"] | None
+    credit: Float[Tensor, "B T"]
+    doubt: Float[Tensor, "B T"]
+    real: Bool[Tensor, "B T"]
+    """Steps of the episode."""
+    mask: Bool[Tensor, "B T"]
+    """Steps that count: real, and (with ``mask_dead``) the agent alive."""
+    ended: Bool[Tensor, "B T"]
+    """No value follows this step: the episode terminated, or (with ``mask_dead``) the agent died."""
+    last: Bool[Tensor, "B T"]
+    """The episode's last step: its next action is not in the data."""
+
+
+def view(batch: Trajectories, part: slice, config: SITConfig) -> View:
+    """Items ``part`` of a batch as their agents saw them."""
+    agent = batch.agent[part]
+    item = torch.arange(len(agent), device=agent.device)
+    actions = batch.actions[part][item, :, agent]
+    real, alive = batch.mask[part], batch.alive[part][item, :, agent]
+    ended = batch.terminated[part]
+    clock = torch.arange(real.shape[1], device=agent.device)
+    return View(
+        everyone=batch.obs[part],
+        agent=agent,
+        obs=batch.obs[part][item, :, agent],
+        last_actions=F.pad(actions, (1, 0), value=-1),
+        actions=actions,
+        legal=None if batch.legal is None else batch.legal[part][item, :, agent],
+        credit=batch.credit[part],
+        doubt=batch.doubt[part],
+        real=real,
+        mask=real & alive[:, :-1] if config.mask_dead else real,
+        ended=ended | (real & ~alive[:, 1:]) if config.mask_dead else ended,
+        last=clock == batch.lengths[part, None] - 1,
+    )
+
+
+@torch.no_grad()
+def bootstrap_target(
+    data: View, target: GATCritic, policy: Float[Tensor, "B T+1 A"], offset: float, config: SITConfig
+) -> Float[Tensor, "B T"]:
+    """r̂ + γ Q'(τ', a'_data, o'_−i) of Eq. (9), or its λ-return.
+
+    Where the horizon cut the episode there is no a'_data; there Q' is averaged over the present policy.
+
+    Args:
+        data: trajectories.
+        target: the target critic Q'.
+        policy: π(· | τ) at every observation.
+        offset: added to the network's output.
+        config: γ and λ.
+    """
+    values = target(data.everyone, data.agent, data.last_actions) + offset
+    following = F.pad(data.actions[:, 1:], (0, 1))
+    expected = (policy * values).sum(-1)[:, 1:]
+    next_value = torch.where(data.last, expected, take(values[:, 1:], following))
+    return lambda_return(data.credit, next_value, data.ended, data.real, config.gamma, config.td_lambda)
+
+
+def type_losses(
+    data: View,
+    actor: Actor,
+    critic: GATCritic,
+    target: GATCritic,
+    config: SITConfig,
+    *,
+    median_doubt: float,
+    offset: float,
+    warming_up: bool,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], dict[str, Tensor]]:
+    """Both losses of one type, in the paper's order, and what to log.
+
+    Args:
+        data: the type's trajectories.
+        actor: π.
+        critic: Q.
+        target: Q'.
+        config: settings.
+        median_doubt: median û of the type's buffer.
+        offset: added to both critics' outputs (mean ĝ, so that they need not climb there).
+        warming_up: the actor imitates with equal filter weights.
+
+    Returns:
+        critic loss, actor loss, metrics.
+    """
+    log_pi = torch.log_softmax(masked_logits(actor(data.obs, data.last_actions), data.legal), -1)
+    policy = log_pi.detach().exp()
+    values = critic(data.everyone[:, :-1], data.agent, data.last_actions[:, :-1]) + offset
+    taken = take(values, data.actions)
+    goal = bootstrap_target(data, target, policy, offset, config)
+    weight = uncertainty_weight(data.doubt, median_doubt, config, data.mask)
+    loss_critic = critic_loss(taken, goal, weight, data.mask)
+
+    score = taken.detach()
+    if config.advantage:
+        score = standardise(score - (policy[:, :-1] * values.detach()).sum(-1), data.mask)
+    filtered = crr_filter(score, config.beta, data.mask)
+    log_pi_taken = take(log_pi[:, :-1], data.actions)
+    loss_actor = actor_loss(log_pi_taken, data.mask.float() if warming_up else filtered, weight, data.mask)
+    metrics = {
+        "critic_loss": loss_critic.detach(),
+        "actor_loss": loss_actor.detach(),
+        "q": masked_mean(taken.detach(), data.mask),
+        "nll": -masked_mean(log_pi_taken.detach(), data.mask),
+        # As a share of the steps: 1 if all count alike.
+        "filter_ess": effective_sample_size(filtered[data.mask]) / data.mask.sum().clamp(min=1),
+        "uncertainty_ess": effective_sample_size(weight[data.mask]) / data.mask.sum().clamp(min=1),
+    }
+    return loss_critic, loss_actor, metrics

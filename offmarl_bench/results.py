@@ -1,0 +1,136 @@
+"""What an evaluation found, with all that is needed to find it again: one JSON file per run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offmarl_bench.errors import FormatError
+from offmarl_bench.home import results_dir
+from offmarl_bench.records import read_record, write_record
+from offmarl_bench.runs import run_key
+
+log = logging.getLogger(__name__)
+
+PERCENT = 100.0
+"""Score of the expert reference; the random reference scores 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The score of one trained agent (one seed).
+
+    Raises:
+        FormatError: no episodes at all, or a negative count.
+    """
+
+    agent: str
+    """Registered name or ``module:attr``."""
+    preset: str
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Settings that differ from the preset, as given."""
+    config: dict[str, Any]
+    """Every setting, resolved."""
+    env_id: str
+    """Environment that was played."""
+    dataset: str | None = None
+    """Id of the dataset it was trained on; None if unknown."""
+    dataset_hash: str | None = None
+    """Content hash of that dataset."""
+    run: str | None = None
+    """Hash of configuration, budget and data (see ``runs``)."""
+    seed: int
+    """Training seed."""
+    evaluation_seed: int
+    """Master seed of the evaluation's episodes."""
+    greedy_returns: tuple[float, ...] = ()
+    """Undiscounted team return of each episode played greedily."""
+    stochastic_returns: tuple[float, ...] = ()
+    """The same, with actions sampled from the policy."""
+    greedy_win_rate: float | None = None
+    """Part of the greedy episodes won, where the environment knows victory."""
+    stochastic_win_rate: float | None = None
+    random_reference: float | None = None
+    """Mean return of uniformly random play, from the dataset: normalised score 0."""
+    expert_reference: float | None = None
+    """Mean return of the best policy of the pool, from the dataset: normalised score 100."""
+    behavior_mean: float | None = None
+    """Mean return of the dataset's episodes."""
+    budget: str | int | None = None
+    updates: int | None = None
+    """Updates it was trained for."""
+    train_seconds: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str | None = None
+    backend: str
+    """What simulated, e.g. ``embedded-1``."""
+    command: str | None = None
+    """What to type in order to get this again."""
+
+    def __post_init__(self) -> None:
+        if not self.greedy_returns and not self.stochastic_returns:
+            raise FormatError(f"result of {self.agent!r}: it has no episodes; evaluate at least one")
+        if (self.updates or 0) < 0 or (self.train_seconds or 0) < 0 or min(self.seed, self.evaluation_seed) < 0:
+            raise FormatError(f"result of {self.agent!r}: seeds, updates and seconds are counted from 0")
+
+    @property
+    def mean(self) -> float:
+        """Mean greedy return (stochastic if no greedy episode was played)."""
+        return float(np.mean(self.greedy_returns or self.stochastic_returns))
+
+    @property
+    def stochastic_mean(self) -> float | None:
+        """Mean return of sampled play."""
+        return float(np.mean(self.stochastic_returns)) if self.stochastic_returns else None
+
+    def normalised(self, value: float) -> float | None:
+        """A return on the scale random = 0, expert = 100; never clamped. None without references."""
+        if self.random_reference is None or self.expert_reference is None:
+            return None
+        if self.expert_reference == self.random_reference:
+            return None
+        return PERCENT * (value - self.random_reference) / (self.expert_reference - self.random_reference)
+
+
+def result_path(result: Result, directory: Path | None = None) -> Path:
+    """Where a result is stored: one file per dataset, agent@preset, run hash and seed."""
+    key = run_key(result.agent, result.preset, result.dataset or result.env_id, result.run or "no-run", result.seed)
+    return (directory or results_dir()) / key.with_name(f"{key.name}.json")
+
+
+def save_result(result: Result, directory: Path | None = None) -> Path:
+    """Store a result under the results folder (or another), replacing one of the same run and seed.
+
+    Raises:
+        OffmarlError: the place cannot be written.
+    """
+    path = result_path(result, directory)
+    write_record(path, result)
+    return path
+
+
+def load_result(path: Path) -> Result:
+    """Read one result file. Raises FormatError on anything that is not exactly a result."""
+    return read_record(Result, path)
+
+
+def load_results(directory: Path | None = None) -> list[Result]:
+    """All results under the results folder (or another), in the order of their paths; a bad file is skipped aloud."""
+    found = []
+    for path in sorted((directory or results_dir()).rglob("*.json")):
+        try:
+            found.append(load_result(path))
+        except FormatError as e:
+            log.warning("left out: %s", e)
+    return found
+
+
+def of_datasets(results: Iterable[Result], datasets: Iterable[str]) -> list[Result]:
+    """Only the results on these dataset ids."""
+    wanted = set(datasets)
+    return [r for r in results if r.dataset in wanted]

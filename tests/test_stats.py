@@ -1,0 +1,63 @@
+"""Statistics, each against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from offmarl_bench.errors import FormatError
+from offmarl_bench.stats import (
+    bootstrap_interval,
+    interquartile_mean,
+    interquartile_means,
+    mean_std,
+    probability_of_improvement,
+)
+
+
+def test_mean_and_sample_deviation() -> None:
+    mean, std = mean_std([1.0, 2.0, 6.0])
+    assert (mean, std) == (3.0, np.sqrt((4 + 1 + 9) / 2))
+    assert mean_std([5.0]) == (5.0, None)
+
+
+def test_interquartile_mean_ignores_the_outer_quarters() -> None:
+    assert interquartile_mean([-1000.0, 1.0, 3.0, 1000.0]) == 2.0
+    assert interquartile_mean([9.0, 0.0, 3.0]) == 4.0  # fewer than four scores: nothing to cut
+
+
+def test_bootstrap_of_two_values_by_hand() -> None:
+    # Means of resamples of {0, 1} are 0, 1/2, 1 with probability 1/4, 1/2, 1/4: the middle 40 % is 1/2 alone.
+    generator = np.random.default_rng(0)
+    assert bootstrap_interval([[0.0, 1.0]], generator, confidence=0.4) == (0.5, 0.5)
+    assert bootstrap_interval([[0.0, 1.0]], generator, confidence=0.95) == (0.0, 1.0)
+
+
+def test_strata_are_never_mixed() -> None:
+    # Were the strata pooled, resamples of {0, 0, 100, 100} would spread from 0 to 100.
+    low, high = bootstrap_interval([[0.0, 0.0], [100.0, 100.0]], np.random.default_rng(0))
+    assert (low, high) == (50.0, 50.0)
+
+
+def test_the_same_generator_gives_the_same_interval() -> None:
+    scores = [np.arange(5.0), np.arange(3.0) ** 2]
+    one, two = (bootstrap_interval(scores, np.random.default_rng(7), interquartile_means) for _ in range(2))
+    assert one == two
+    assert one[0] < interquartile_mean(np.concatenate(scores)) < one[1]
+
+
+def test_probability_of_improvement_by_hand() -> None:
+    # Pairs (1,0) (1,2) (2,0) (2,2): two wins, one loss, one draw.
+    assert probability_of_improvement([[1.0, 2.0]], [[0.0, 2.0]]) == 2.5 / 4
+    assert probability_of_improvement([[1.0], [0.0]], [[0.0], [1.0]]) == 0.5
+
+
+def test_bad_scores() -> None:
+    with pytest.raises(FormatError, match="expected at least one finite number"):
+        mean_std([])
+    with pytest.raises(FormatError, match="expected at least one finite number"):
+        interquartile_mean([1.0, float("nan")])
+    with pytest.raises(FormatError, match="no strata"):
+        bootstrap_interval([], np.random.default_rng(0))
+    with pytest.raises(FormatError, match="1 tasks against 0"):
+        probability_of_improvement([[1.0]], [])

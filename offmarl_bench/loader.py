@@ -7,6 +7,7 @@ the columns.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,14 @@ from jaxtyping import Bool, Float, Float64, Int, Int64
 
 from offmarl_bench import registry
 from offmarl_bench.collate import collate, gather
-from offmarl_bench.errors import FormatError
+from offmarl_bench.envs import get_spec, get_suite
+from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 from offmarl_bench.format.flatten import episode_at, flatten, row_starts_of
+from offmarl_bench.format.reader import read_dataset
 from offmarl_bench.format.schema import Columns
+from offmarl_bench.format.writer import write_dataset
+from offmarl_bench.ids import SUFFIX, DatasetId, local_datasets, parse_dataset_id, path_of
+from offmarl_bench.recipes import qualities
 from offmarl_bench.types import LEVELS, Batch, EnvSpec, Episode
 
 
@@ -242,6 +248,70 @@ class Dataset:
             returns=self.returns[chosen],
         )  # fmt: skip
 
+    def save(self, path: str | Path) -> Path:
+        """Write this dataset (or view) as a file of format version 1; its metadata goes along.
+
+        Raises:
+            OffmarlError: the file exists or cannot be written. FormatError: no episodes, or metadata that is not JSON.
+        """
+        target = Path(path)
+        if target.exists():
+            raise OffmarlError(f"{target} exists already; choose another name, or remove it first")
+        spans = zip(self.row_starts.tolist(), self.lengths.tolist(), strict=True)
+        parts = [{name: c[a : a + t + 1] for name, c in self.columns.items()} for a, t in spans]
+        write_dataset(target, self.spec, parts, {"dataset_id": None, **self.metadata})
+        return target
+
     def torch_dataset(self, window: int | None = None) -> TorchEpisodes:
         """Episodes for a ``DataLoader``; its ``collate`` makes padded batches (of at most ``window`` steps)."""
         return TorchEpisodes(self, window)
+
+
+def find_dataset(id_or_path: str | Path) -> Path:
+    """The file that an id or a path stands for.
+
+    Args:
+        id_or_path: ``suite/map/quality[-vN]`` (without ``-vN``: the newest here), or the path of a ``.h5`` file.
+
+    Raises:
+        UnknownName: no such dataset here; the message says how to get it. FormatError: neither an id nor a path.
+    """
+    given = Path(id_or_path).expanduser()
+    if isinstance(id_or_path, Path) or given.suffix in (SUFFIX, ".hdf5") or given.is_file():
+        return given
+    wanted = parse_dataset_id(str(id_or_path))
+    here = local_datasets()
+    same = [d for d in here if (d.env_id, d.quality) == (wanted.env_id, wanted.quality)]
+    fitting = [d for d in same if wanted.version in (None, d.version)]
+    if fitting:
+        return path_of(fitting[-1])
+    raise UnknownName(_not_here(wanted, here, same))
+
+
+def _not_here(wanted: DatasetId, here: Sequence[DatasetId], same: Sequence[DatasetId]) -> str:
+    """What to tell somebody whose dataset is not on this machine; raises UnknownName for an unknown suite or map."""
+    message = f"dataset '{wanted}' is not on this machine."
+    if same:
+        return f"{message} Versions here: {', '.join(map(str, same))}; leave out '-v{wanted.version}' for the newest."
+    get_suite(wanted.suite)
+    get_spec(wanted.env_id)
+    near = sorted({d.quality for d in here if d.env_id == wanted.env_id} | {*qualities(wanted.env_id)})
+    hint = registry.did_you_mean(wanted.quality, near) if wanted.quality not in near else ""
+    listed = f" Qualities of {wanted.env_id}: {', '.join(near)}." if near and wanted.quality not in near else ""
+    quality = wanted.quality if wanted.quality in near or not near else near[0]
+    how = f"offmarl-bench generate {wanted.suite} {wanted.map} --quality {quality}"
+    return f"{message}{hint}{listed} Generate it: `{how}`"
+
+
+def load_dataset(id_or_path: str | Path) -> Dataset:
+    """Read a whole dataset into memory, from the datasets folder by id or from any file.
+
+    Args:
+        id_or_path: ``smac/2s3z/low``, ``smac/2s3z/low-v1``, or the path of a ``.h5`` file.
+
+    Raises:
+        UnknownName: no such dataset here (says how to generate it), or no such suite or map.
+        FormatError: a file that is damaged or not in our format.
+    """
+    contents = read_dataset(find_dataset(id_or_path))
+    return Dataset(contents.spec, contents.columns, contents.row_starts, contents.lengths, contents.metadata)

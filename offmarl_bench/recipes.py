@@ -1,0 +1,187 @@
+"""Recipes: which share of the episodes is played by which levels, in the notation of the paper.
+
+``50%[s1r,s2r,z1r,z2r,z3r] + 50%[s1r,s2m,z1r,z2m,z3m]`` is half of the episodes with all agents random and half with
+a random s1 and z1 among medium teammates (arXiv:2211.15612, section "Data Generation"). Named recipes stand in one
+table with where they come from.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64
+
+from offmarl_bench import registry
+from offmarl_bench.errors import FormatError
+from offmarl_bench.types import LEVELS, EnvSpec
+
+LETTERS = {level[0]: k for k, level in enumerate(LEVELS)}
+"""Suffix of an agent's name → index into ``LEVELS``: r, m, e."""
+EXAMPLE = "50%[s1r,s2r] + 50%[s1r,s2m]"
+_SHARE = re.compile(r"\s*(?P<share>\d+(\.\d+)?)\s*%\s*\[(?P<agents>[^\[\]]*)\]\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One composition and the share of the episodes that it plays."""
+
+    percent: Fraction
+    levels: tuple[int, ...]
+    """Index into ``LEVELS`` for each agent of the environment, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Compositions whose shares sum to 100 %."""
+
+    agents: tuple[str, ...]
+    """The environment's agents."""
+    parts: tuple[Part, ...]
+
+    def __str__(self) -> str:
+        return " + ".join(f"{_percent(p.percent)}%[{self._names(p)}]" for p in self.parts)
+
+    def _names(self, part: Part) -> str:
+        return ",".join(a + LEVELS[k][0] for a, k in zip(self.agents, part.levels, strict=True))
+
+    def counts(self, episodes: int) -> tuple[int, ...]:
+        """How many of ``episodes`` each part plays: exact shares, remainders to the largest fractions, first first."""
+        exact = [p.percent * episodes / 100 for p in self.parts]
+        whole = [int(x) for x in exact]
+        by_rest = sorted(range(len(exact)), key=lambda k: whole[k] - exact[k])
+        for k in by_rest[: episodes - sum(whole)]:
+            whole[k] += 1
+        return tuple(whole)
+
+    def assign(self, episodes: int, generator: np.random.Generator) -> Int64[np.ndarray, " E"]:
+        """For each episode the part that it plays: exact counts in random order."""
+        return generator.permutation(np.repeat(np.arange(len(self.parts)), self.counts(episodes)))
+
+
+def _percent(share: Fraction) -> str:
+    return f"{float(share):.10f}".rstrip("0").rstrip(".")
+
+
+def _fail(text: str, at: int, why: str) -> FormatError:
+    shown = f"{text[:at]}»{text[at:]}" if at <= len(text) else text
+    return FormatError(f"recipe {shown!r}: {why} (at »); expected something like '{EXAMPLE}'")
+
+
+def _levels(text: str, at: int, inside: str, spec: EnvSpec) -> tuple[int, ...]:
+    found: dict[str, int] = {}
+    for raw in inside.split(","):
+        item = raw.strip()
+        name, letter = item[:-1], item[-1:]
+        here = at + len(raw) - len(raw.lstrip())
+        at += len(raw) + 1
+        if letter not in LETTERS:
+            raise _fail(text, here, f"{item!r} does not end in {', '.join(LETTERS)} for {', '.join(LEVELS)}")
+        if name not in spec.agents:
+            hint = registry.did_you_mean(name, spec.agents)
+            raise _fail(text, here, f"{name!r} is no agent of {spec.id} ({', '.join(spec.agents)}).{hint}")
+        if name in found:
+            raise _fail(text, here, f"{name!r} stands twice in one bracket")
+        found[name] = LETTERS[letter]
+    missing = [a for a in spec.agents if a not in found]
+    if missing:
+        raise _fail(text, at - 1, f"{', '.join(missing)} of {spec.id} missing; every agent stands in every bracket")
+    return tuple(found[a] for a in spec.agents)
+
+
+def parse_recipe(text: str, spec: EnvSpec) -> Recipe:
+    """Parse the paper's notation for one environment.
+
+    Raises:
+        FormatError: the text is no recipe for this environment; the message marks the place with ».
+    """
+    parts: list[Part] = []
+    at = 0
+    while True:
+        found = _SHARE.match(text, at)
+        if not found:
+            raise _fail(text, at, "no share and bracket here")
+        percent = Fraction(found["share"])
+        if not 0 < percent <= 100:
+            raise _fail(text, found.start("share"), f"a share of {found['share']} %, expected above 0 and at most 100")
+        parts.append(Part(percent, _levels(text, found.start("agents"), found["agents"], spec)))
+        at = found.end()
+        if at == len(text):
+            break
+        if text[at] != "+":
+            raise _fail(text, at, "neither '+' nor the end")
+        at += 1
+    total = sum(p.percent for p in parts)
+    if total != 100:
+        raise _fail(text, len(text), f"the shares sum to {_percent(Fraction(total))} %, not 100 %")
+    return Recipe(spec.agents, tuple(parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedRecipe:
+    """A recipe with a name, and where it comes from."""
+
+    text: str
+    """The recipe in the paper's notation."""
+    provenance: Literal["verbatim", "reconstructed", "calibrated", "ours"]
+    """``verbatim``: as the paper prints it. ``reconstructed``: the paper's print is damaged, the rest of the paper
+    decides. ``calibrated``: chosen to meet the paper's mean return. ``ours``: not in the paper."""
+    paper_mean: float | None = None
+    """Mean return of the paper's data (Tables 7–9)."""
+    note: str = ""
+    """Source, and what was reconstructed."""
+    version: int = 1
+    """The N of ``quality-vN`` that is generated today; rises whenever the data would change."""
+
+
+def _all(agents: str, letter: str) -> str:
+    return "[" + ",".join(a + letter for a in agents.split()) + "]"
+
+
+_2S3Z = "s1 s2 z1 z2 z3"
+
+RECIPES: dict[tuple[str, str], NamedRecipe] = {
+    ("smac/2s3z", "low"): NamedRecipe(
+        text="50%[s1r,s2r,z1r,z2r,z3r] + 50%[s1r,s2m,z1r,z2m,z3m]",
+        provenance="reconstructed",
+        paper_mean=3.24,
+        note="Table 7 prints all agents medium in the second half; the main text and Fig. 3(f) show s1 and z1 random.",
+    ),
+    ("smac/2s3z", "medium"): NamedRecipe(
+        text="100%[s1r,s2e,z1r,z2e,z3e]", provenance="verbatim", paper_mean=7.04, note="Table 7."
+    ),
+    ("smac/2s3z", "extreme-low"): NamedRecipe(
+        text=f"99.5%{_all(_2S3Z, 'r')} + 0.5%{_all(_2S3Z, 'm')}",
+        provenance="verbatim",
+        note="Section 'Ablation study', Fig. 4(b).",
+    ),
+    ("smac/2s3z", "random-balanced"): NamedRecipe(
+        text=f"100%{_all(_2S3Z, 'r')}", provenance="verbatim", note="Fig. 4(c), random."
+    ),
+    ("smac/2s3z", "medium-balanced"): NamedRecipe(
+        text=f"100%{_all(_2S3Z, 'm')}", provenance="verbatim", note="Fig. 4(c), medium."
+    ),
+    ("smac/2s3z", "expert-balanced"): NamedRecipe(
+        text=f"100%{_all(_2S3Z, 'e')}", provenance="verbatim", note="Fig. 4(c), expert."
+    ),
+    ("toy/signals", "low"): NamedRecipe(
+        text="50%[a1r,a2r,b1r,b2r] + 50%[a1r,a2e,b1r,b2e]", provenance="ours", note="For tests and tutorials."
+    ),
+}
+"""Named recipes by (environment, quality)."""
+
+
+def qualities(env_id: str) -> list[str]:
+    """Names of the recipes of one environment."""
+    return [quality for env, quality in RECIPES if env == env_id]
+
+
+def named_recipe(env_id: str, quality: str) -> NamedRecipe:
+    """The recipe of that name. Raises UnknownName with the nearest."""
+    if (env_id, quality) not in RECIPES:
+        hint = f"Or give your own recipe, like '{EXAMPLE}'."
+        raise registry.unknown(f"quality of {env_id}", quality, qualities(env_id), hint)
+    return RECIPES[env_id, quality]

@@ -174,7 +174,7 @@ def test_long_metadata_fits(columns: Columns, tmp_path: Path) -> None:
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(columns: Columns, path: Path) -> None:
     before = path.read_bytes()
-    with pytest.raises(FormatError, match="metadata of a toy/x dataset cannot be JSON: .*give plain numbers and text"):
+    with pytest.raises(FormatError, match=r"metadata of a toy/x dataset cannot be JSON: .*give plain numbers and text"):
         write_dataset(path, SPEC, [columns], {"x": float("nan")})
     with pytest.raises(FormatError, match="column state: rows are float64"):
         write_dataset(path, SPEC, [dict(columns, state=columns["state"].astype(np.float64))], {})
@@ -184,7 +184,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(columns: Column
         write_dataset(path, SPEC, [dict(columns, state=columns["state"][:5])], {})
     with pytest.raises(FormatError, match="expected the same number ≥ 1 in all; nothing written"):
         write_dataset(path, SPEC, [], {})
-    with pytest.raises(OffmarlError, match="cannot write /proc/nothing/x.h5: .*choose another file, and run again"):
+    with pytest.raises(OffmarlError, match=r"cannot write /proc/nothing/x.h5: .*choose another file, and run again"):
         write_dataset(Path("/proc/nothing/x.h5"), SPEC, [columns], {})
     assert [p.name for p in path.parent.iterdir()] == ["x.h5"]
     assert path.read_bytes() == before
@@ -211,5 +211,5 @@ def test_saving_a_view_keeps_its_episodes_and_metadata(tmp_path: Path) -> None:
     got = read_dataset(file)
     assert got.lengths.tolist() == view.lengths.tolist()
     assert got.metadata["dataset_id"] == "toy/x/mine-v1"
-    with pytest.raises(OffmarlError, match="view.h5 exists already; choose another name"):
+    with pytest.raises(OffmarlError, match=r"view.h5 exists already; choose another name"):
         view.save(file)

@@ -91,7 +91,7 @@ def _checked_column(file: h5py.File, column: Column, rows: int | None, where: st
         raise FormatError(f"{where} is a group, virtual or external, expected a plain dataset; {REMEDY}")
     if data.dtype != column.dtype or h5py.check_enum_dtype(data.dtype) is not None:
         raise FormatError(f"{where} holds {data.dtype}, expected {column.dtype.name}; {REMEDY}")
-    found = data.shape or ()
+    found: tuple[int, ...] = data.shape or ()
     if len(found) != 1 + len(column.shape) or found[1:] != column.shape or found[0] != (rows or found[0]):
         raise FormatError(f"{where} has shape {found}, expected ({rows or 'rows'}, *{column.shape}); {REMEDY}")
     if not found[0]:
@@ -103,7 +103,7 @@ def _checked_column(file: h5py.File, column: Column, rows: int | None, where: st
     chunk = 0 if data.chunks is None else math.prod(data.chunks) * column.dtype.itemsize
     if max(raw, chunk) > bound or stored > os.path.getsize(file.filename):
         raise FormatError(
-            f"{where} claims {max(raw, chunk)} bytes, but its {stored} stored bytes cannot hold more than {bound}; {REMEDY}"
+            f"{where} claims {max(raw, chunk)} bytes, but its {stored} stored bytes hold {bound} at most; {REMEDY}"
         )
     return data
 

@@ -97,9 +97,13 @@ class Result:
         return PERCENT * (value - self.random_reference) / (self.expert_reference - self.random_reference)
 
 
-def result_path(result: Result, directory: Path | None = None) -> Path:
-    """Where a result is stored: one file per dataset, agent@preset, run hash and seed."""
-    key = run_key(result.agent, result.preset, result.dataset or result.env_id, result.run or "no-run", result.seed)
+def result_key(result: Result) -> Path:
+    """Relative path of the run a result belongs to: one per dataset, agent@preset, run hash and seed."""
+    return run_key(result.agent, result.preset, result.dataset or result.env_id, result.run or "no-run", result.seed)
+
+
+def result_file(key: Path, directory: Path | None = None) -> Path:
+    """Where the result of a run is stored, under the results folder or another."""
     return (directory or results_dir()) / key.with_name(f"{key.name}.json")
 
 
@@ -109,7 +113,7 @@ def save_result(result: Result, directory: Path | None = None) -> Path:
     Raises:
         OffmarlError: the place cannot be written.
     """
-    path = result_path(result, directory)
+    path = result_file(result_key(result), directory)
     write_record(path, result)
     return path
 

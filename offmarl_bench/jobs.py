@@ -1,0 +1,198 @@
+"""One run of a benchmark: train it (or resume it, or find it finished), score it, store the result.
+
+Jobs are plain values and ``run_job`` is a plain function, so that any executor can send them to other processes or
+machines. A job that is killed and given again goes on where it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from offmarl_bench import provenance
+from offmarl_bench.agent import make_agent
+from offmarl_bench.budget import Budget
+from offmarl_bench.envs import get_suite, split_id
+from offmarl_bench.errors import FormatError, OffmarlError
+from offmarl_bench.format.reader import read_metadata
+from offmarl_bench.home import runs_dir
+from offmarl_bench.loader import Dataset, find_dataset, load_dataset
+from offmarl_bench.logs import read_log
+from offmarl_bench.records import read_record
+from offmarl_bench.results import Result, load_result, result_file, save_result
+from offmarl_bench.runs import PLAN, Plan, is_finished, load_agent, read_run, run_key
+from offmarl_bench.scoring import play
+from offmarl_bench.train import train
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+"""How often the bar looks at the logs of runs in other processes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One agent to train on one dataset with one seed, and to score. Plain values: it travels between processes."""
+
+    agent: str
+    preset: str
+    overrides: dict[str, Any]
+    dataset: str
+    """Id or path to load."""
+    name: str
+    """The dataset's own id."""
+    env_id: str
+    digest: str
+    """Run hash."""
+    seed: int
+    budget: Budget
+    episodes: int
+    device: str
+    bar: bool
+    """Show a bar of its own."""
+    command: str
+
+    @property
+    def key(self) -> Path:
+        """Relative path of the run, and of its result."""
+        return run_key(self.agent, self.preset, self.name, self.digest, self.seed)
+
+    @property
+    def run_dir(self) -> Path:
+        """Where it is trained."""
+        return runs_dir() / self.key
+
+
+class Failed(NamedTuple):
+    """A job that ended with an error, so that the others can go on."""
+
+    job: Job
+    message: str
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(dataset: str) -> Dataset:
+    """The dataset a worker is busy with: jobs come in order of dataset, so each process holds one at a time."""
+    return load_dataset(dataset)
+
+
+def _references(job: Job) -> dict[str, Any]:
+    """Reference scores and the behaviour's mean, as the dataset states them; the mean is computed where it does not."""
+    _, metadata = read_metadata(find_dataset(job.dataset))
+    keys = {
+        "random_reference": "reference_random",
+        "expert_reference": "reference_expert",
+        "behavior_mean": "return_mean",
+    }
+    found: dict[str, Any] = {}
+    for name, key in keys.items():
+        value = metadata.get(key)
+        found[name] = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    if found["behavior_mean"] is None:
+        found["behavior_mean"] = float(_loaded(job.dataset).returns.mean())
+    return found
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    """Everything a result says but the scores."""
+    plan, record = read_run(job.run_dir)
+    return {
+        "agent": job.agent,
+        "preset": job.preset,
+        "overrides": job.overrides,
+        "config": plan.config,
+        "env_id": job.env_id,
+        "dataset": job.name,
+        "dataset_hash": plan.dataset_hash,
+        "run": job.digest,
+        "seed": job.seed,
+        "evaluation_seed": job.seed,
+        "budget": job.budget,
+        "updates": record.updates,
+        "train_seconds": record.seconds,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "backend": get_suite(split_id(job.env_id)[0]).backend(),
+        "command": job.command,
+    }
+
+
+def _stored(job: Job, facts: Mapping[str, Any]) -> Result | None:
+    """The stored result of the same run, if playing again would only repeat it."""
+    path = result_file(job.key)
+    if not path.exists():
+        return None
+    try:
+        old = load_result(path)
+    except FormatError as e:
+        log.warning("scored again: %s", e)
+        return None
+    if any(getattr(old, name) != value for name, value in facts.items() if name != "command"):
+        return None
+    return old if len(old.greedy_returns) == len(old.stochastic_returns) == job.episodes else None
+
+
+def run_job(job: Job) -> Result | Failed:
+    """Train one run if it is not finished, score it greedily and sampled, store and return the result."""
+    try:
+        if not is_finished(job.run_dir):
+            dataset = _loaded(job.dataset)
+            agent = make_agent(
+                job.agent, dataset.spec, preset=job.preset, seed=job.seed, device=job.device, **job.overrides
+            )
+            train(agent, dataset, job.run_dir, seed=job.seed, budget=job.budget, progress=job.bar)
+        facts = _facts(job)
+        return _stored(job, facts) or _score(job, facts)
+    except OffmarlError as e:
+        return Failed(job, str(e))
+
+
+def _score(job: Job, facts: Mapping[str, Any]) -> Result:
+    agent = load_agent(job.run_dir, job.device)
+    best, sampled = (play(agent, job.env_id, job.episodes, job.seed, greedy) for greedy in (True, False))
+    result = Result(
+        **facts,
+        **_references(job),
+        greedy_returns=tuple(best.returns.tolist()),
+        stochastic_returns=tuple(sampled.returns.tolist()),
+        greedy_win_rate=best.win_rate,
+        stochastic_win_rate=sampled.win_rate,
+    )
+    save_result(result)
+    return result
+
+
+@contextmanager
+def watched(jobs: Sequence[Job], show: bool) -> Iterator[tqdm[Any]]:
+    """A bar over whole runs whose text follows the logs of those that run in other processes."""
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(WATCH_SECONDS):
+            texts = []
+            for job in jobs:
+                rows = [] if is_finished(job.run_dir) else read_log(job.run_dir)
+                with suppress(FormatError):  # a plan that is not written yet
+                    total = sum(n for _, n in read_record(Plan, job.run_dir / PLAN).phases) if rows else 0
+                    texts += [f"{job.agent} seed {job.seed}: {rows[-1]['total']}/{total}"] if rows else []
+            bar.set_postfix_str(", ".join(texts))
+
+    with tqdm(total=len(jobs), unit="run", desc="runs", disable=None if show else True) as bar:
+        thread = threading.Thread(target=look, daemon=True)
+        if not bar.disable:
+            thread.start()
+        try:
+            yield bar
+        finally:
+            done.set()
+            if thread.is_alive():
+                thread.join()

@@ -1,0 +1,59 @@
+"""Evaluation episodes: the same starts for every agent, and never those that made the data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from offmarl_bench.agent import Agent
+from offmarl_bench.envs import make_env
+from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.rollout import rollout
+from offmarl_bench.seeding import episode_seeds
+from offmarl_bench.seeding import generator as seeded
+from offmarl_bench.train import one_thread
+
+EPISODES = 32
+"""Evaluation episodes per seed, as everywhere in the SMAC literature."""
+MAX_LANES = 256
+"""Episodes played side by side."""
+WON = "battle_won"
+"""Key of ``Step.info`` that says whether an episode was won."""
+
+
+class Played(NamedTuple):
+    """Episodes of one evaluation."""
+
+    returns: Float64[np.ndarray, " E"]
+    win_rate: float | None
+
+
+def play(agent: Agent, env_id: str, episodes: int, seed: int, greedy: bool) -> Played:
+    """Play ``episodes`` evaluation episodes of a master seed in lockstep.
+
+    Raises:
+        SpecMismatch: the agent was made for an environment of other sizes or agent types.
+        FormatError: fewer than one episode.
+    """
+    if episodes < 1:
+        raise FormatError(f"{episodes} evaluation episodes: expected at least 1")
+    env = make_env(env_id, num_envs=min(episodes, MAX_LANES))
+    for name in ("N", "O", "S", "A", "discrete", "agent_types"):
+        mine, theirs = getattr(agent.spec, name), getattr(env.spec, name)
+        if mine != theirs:
+            raise SpecMismatch(
+                f"{agent.name} was made for {agent.spec.id} ({name} = {mine!r}) and cannot play {env_id} "
+                f"({name} = {theirs!r}); evaluate it where it was trained"
+            )
+    policy, generator = agent.policy(greedy=greedy), seeded(seed, "evaluate")
+    returns, won = [], []
+    with one_thread():
+        for first in range(0, episodes, MAX_LANES):
+            seeds = episode_seeds(seed, "evaluate", first, min(MAX_LANES, episodes - first))
+            played = rollout(env, policy, seeds, generator)
+            returns.append(played.returns)
+            if WON in played.info:
+                won.append(played.info[WON].astype(bool))
+    return Played(np.concatenate(returns), float(np.concatenate(won).mean()) if won else None)

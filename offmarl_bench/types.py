@@ -92,8 +92,9 @@ class EnvSpec:
         if not isinstance(data, dict) or not set(data) <= known:
             extra = sorted(set(data) - known) if isinstance(data, dict) else type(data).__name__
             raise FormatError(f"EnvSpec: unknown content {extra!r}, expected fields {sorted(known)}")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         try:
-            spec = cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+            spec = cls(**values)
         except TypeError as e:
             raise FormatError(f"EnvSpec: {e}") from e
         named = spec.agents + spec.agent_types

@@ -140,8 +140,8 @@ def make_config(name: str, env_id: str, preset: str = "default", overrides: Mapp
         FormatError: a value the config refuses.
     """
     cls: type[Agent] = registry.resolve("agents", name)
-    config_cls: Any = getattr(cls, "Config", None)
-    if not is_dataclass(config_cls):
+    config_cls: type[Any] | None = getattr(cls, "Config", None)
+    if config_cls is None or not is_dataclass(config_cls):
         raise OffmarlError(f"agent {name!r} ({cls!r}) has no dataclass Config; see offmarl_bench.agent.Agent")
     known = {f.name for f in fields(config_cls)}
     tables = presets(name)
@@ -153,7 +153,7 @@ def make_config(name: str, env_id: str, preset: str = "default", overrides: Mapp
         if key not in known:
             raise registry.unknown(f"setting of agent {name}", key, sorted(known))
     try:
-        return config_cls(**values)
+        return cls.Config(**values)
     except (TypeError, ValueError) as e:
         raise FormatError(f"agent {name!r}: bad configuration {values!r}: {e}") from e
 

@@ -1,4 +1,4 @@
-"""SIT, "Learning from Good Trajectories in Offline Multi-Agent Reinforcement Learning" (Tian et al. 2023, arXiv:2211.15612).
+"""SIT: Learning from Good Trajectories in Offline Multi-Agent Reinforcement Learning (Tian et al., arXiv:2211.15612).
 
 Three stages, one module each: ``ardnem`` (I, decompose the reward), ``dper`` (II, share the trajectories),
 ``critic`` and ``learn`` (III, learn conservatively). Equations (1) to (10) are one function each.
@@ -14,16 +14,16 @@ Stage I
  5. f has two hidden layers of 64, e_s and e_i have one and an output of 64; the text gives the width only.
 Stage II
  6. Eq. (6) with γ^(t' − t): the printed γ^(t − t') is a slip of sign (late rewards would grow without bound). In both.
- 7. (D) α is found so that the effective sample is 5 % of the trajectories; the paper's 0.2 on [0, 20] leaves two or three.
+ 7. (D) α is found so that the effective sample is 5 % of the trajectories; 0.2 on [0, 20] leaves two or three.
  8. T in p̂ is the episode's own length.
 Stage III
  9. Eq. (10) as printed has no gradient in θ (its last factor is Q of the *data's* action); with log π there it is
     the CRR of the text around it. In both.
 10. (D) The filter is on the standardised advantage Q − E_π Q with β = 1. Raw Q selects states, not actions.
 11. Z: a softmax over the mini-batch per time step, as the official ICQ code does, times the number of real steps.
-12. (D) 1/û is bounded: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), the constant against division by 0.
-13. (D) λ-return (0.8) instead of the one-step target; rewards in standard deviations of ĝ, the critic starts at mean ĝ;
-    500 updates of warm-up in which the actor imitates its samples.
+12. (D) 1/û is bounded: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), lest it divide by 0.
+13. (D) λ-return (0.8) instead of the one-step target; rewards in standard deviations of ĝ, the critic starts at
+    mean ĝ; 500 updates of warm-up in which the actor imitates its samples.
 14. Q' where the horizon cut the episode, where the data has no next action: averaged over the present policy. Only
     termination (and, with ``mask_dead``, the agent's death) ends a return.
 15. Q has one output per action instead of an action input: the same functions, and E_π Q in one pass.
@@ -38,6 +38,8 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Iterable
+from typing import cast
 
 import numpy as np
 import torch
@@ -58,6 +60,9 @@ from sit.dper import DPER
 from sit.learn import Trajectories, draw_trajectories, type_losses, view
 
 log = logging.getLogger(__name__)
+
+Nets = tuple[Iterable[Actor], Iterable[GATCritic], Iterable[GATCritic]]
+"""What the module lists of an agent hold, which ``nn.ModuleList`` cannot say."""
 
 
 class SIT(Agent):
@@ -137,9 +142,9 @@ class SIT(Agent):
         return metrics | self._descend(loss, {"decompose": [self.ardnem]})
 
     def share(self, batch: Batch, replay: DPER) -> Metrics:
-        """Stage II: decompose one chunk of episodes, Eq. (4) to Eq. (6); after the last one build the buffers, Eq. (7)."""
+        """Stage II: decompose one chunk of episodes, Eq. (4) to Eq. (6); after the last one Eq. (7)."""
         metrics = replay.fill(batch, self.ardnem)
-        if replay.next_chunk() is None:
+        if not len(replay.next_chunk()):
             replay.finish()
             metrics |= replay_metrics(replay)
             warn_if_inverted(metrics)
@@ -147,7 +152,7 @@ class SIT(Agent):
 
     def complete(self, dataset: Dataset, replay: DPER) -> None:
         """Do what is left of stage II, with the present weights of stage I."""
-        while (episodes := replay.next_chunk()) is not None:
+        while len(episodes := replay.next_chunk()):
             replay.fill(dataset.batch(episodes, device=self.device), self.ardnem)
         if not replay.buffers:
             replay.finish()
@@ -163,10 +168,14 @@ class SIT(Agent):
         config, n = self.config, self.config.learn_trajectories
         total: Tensor = torch.zeros((), device=batch.obs.device)
         metrics: dict[str, Tensor] = {}
-        for k, buffer in enumerate(replay.buffers):
+        actors, critics, targets = cast("Nets", (self.actors, self.critics, self.targets))
+        networks = zip(replay.buffers, actors, critics, targets, strict=True)
+        for k, (buffer, actor, critic, target) in enumerate(networks):
             loss_critic, loss_actor, logged = type_losses(
                 view(batch, slice(k * n, (k + 1) * n), config),
-                *(nets[k] for nets in (self.actors, self.critics, self.targets)),  # type: ignore[arg-type]
+                actor,
+                critic,
+                target,
                 config,
                 median_doubt=buffer.median_uncertainty,
                 offset=buffer.return_mean / buffer.reward_scale if config.scale_return else 0.0,

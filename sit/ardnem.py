@@ -114,7 +114,7 @@ class MemberLinear(nn.Module):
 class ARDNEM(nn.Module):
     """M decomposition networks: from states, observations and actions to λ and r of every agent.
 
-    With ``standardise_reward`` it learns z = (r_tot − mean) / std; ``decompose`` turns that back into reward: each
+    With ``standardise_reward`` it learns z = (r_tot − mean) / std; ``in_reward`` turns that back into reward: each
     agent gets std · λ_i f_i, and the mean is shared evenly by the living agents. So the parts still sum to r̂_tot,
     the mean favours nobody, and a dead agent earns nothing rather than "the average".
 
@@ -184,22 +184,20 @@ class ARDNEM(nn.Module):
                 "loss": loss.detach(),
                 "explained_variance": 1 - loss / target.var(correction=0).clamp(min=LEAST_STD),
                 "lambda_entropy": entropy(lam, self.present(data)),
-                "agreement": agreement(lam * r),
+                "agreement": agreement((lam * r)[:, self.present(data)]),
             }
         return loss, metrics
 
-    @torch.no_grad()
-    def decompose(self, data: Transitions) -> tuple[Float[Tensor, "M K N"], Float[Tensor, "M K N"]]:
-        """(λ_i r_i of every member in units of reward, summing over agents to r̂_tot; λ)."""
-        lam, r = self(data)
-        present = self.present(data)
+    def in_reward(self, weighted: Float[Tensor, "M K N"], present: Bool[Tensor, "K N"]) -> Float[Tensor, "M K N"]:
+        """λ_i r_i as learnt → in units of reward, summing over the agents to r̂_tot."""
         even = present / present.sum(-1, keepdim=True).clamp(min=1)
-        return self.std * lam * r + self.mean * even, lam
+        return self.std * weighted + self.mean * even
 
 
 def _shared(layer: MemberLinear, x: Float[Tensor, "K I"]) -> Float[Tensor, "M K out"]:
     """All members applied to the same input."""
-    return layer(x.expand(len(layer.weight), *x.shape))
+    out: Tensor = layer(x.expand(len(layer.weight), *x.shape))
+    return out
 
 
 def entropy(lam: Float[Tensor, "M K N"], present: Bool[Tensor, "K N"]) -> Float[Tensor, ""]:
@@ -209,7 +207,7 @@ def entropy(lam: Float[Tensor, "M K N"], present: Bool[Tensor, "K N"]) -> Float[
     return (value * many).sum() / (many.sum() * len(lam)).clamp(min=1)
 
 
-def agreement(weighted: Float[Tensor, "M K N"]) -> Float[Tensor, ""]:
+def agreement(weighted: Float[Tensor, "M L"]) -> Float[Tensor, ""]:
     """Mean pairwise correlation between the members' λ r; 1 if there is one member.
 
     From Σ_pairs corr = (‖Σ_m z_m‖² − M) / 2 for standardised z_m.
@@ -217,7 +215,7 @@ def agreement(weighted: Float[Tensor, "M K N"]) -> Float[Tensor, ""]:
     M = len(weighted)
     if M == 1:
         return weighted.new_ones(())
-    z = weighted.flatten(1)
-    z = z - z.mean(1, keepdim=True)
+    z = weighted - weighted.mean(1, keepdim=True)
     z = z / z.norm(dim=1, keepdim=True).clamp(min=LEAST_STD)
-    return (z.sum(0).square().sum() - M) / (M * (M - 1))
+    pairs: Tensor = (z.sum(0).square().sum() - M) / (M * (M - 1))
+    return pairs

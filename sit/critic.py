@@ -21,22 +21,19 @@ LEAKY_SLOPE = 0.2
 
 
 def graph_attention(
-    own: Float[Tensor, "*L O"], everyone: Float[Tensor, "*L N O"], W_1: Float[Tensor, "H O"], W_2: Float[Tensor, " 2H"]
+    own: Float[Tensor, "*L H"], everyone: Float[Tensor, "*L N H"], W_2: Float[Tensor, " 2H"]
 ) -> tuple[Float[Tensor, "*L N"], Float[Tensor, "*L H"]]:
     """w_ij = softmax_j LeakyReLU(W_2ᵀ [W_1 o_i; W_1 o_j]) and e_i,global = Σ_j w_ij W_1 o_j. Eq. (8).
 
     Args:
-        own: o_i.
-        everyone: o_j of all agents, i included.
-        W_1: embedding.
+        own: W_1 o_i.
+        everyone: W_1 o_j of all agents, i included.
         W_2: scores the concatenated pair; its first half meets i, its second half j.
     """
-    H = W_1.shape[0]
-    embedded = everyone @ W_1.T
-    mine = own @ W_1.T @ W_2[:H]
-    scores = F.leaky_relu(mine.unsqueeze(-1) + embedded @ W_2[H:], LEAKY_SLOPE)
+    H = own.shape[-1]
+    scores = F.leaky_relu((own @ W_2[:H]).unsqueeze(-1) + everyone @ W_2[H:], LEAKY_SLOPE)
     weights = scores.softmax(-1)
-    return weights, (weights.unsqueeze(-2) @ embedded).squeeze(-2)
+    return weights, (weights.unsqueeze(-2) @ everyone).squeeze(-2)
 
 
 class GATCritic(nn.Module):
@@ -74,9 +71,10 @@ class GATCritic(nn.Module):
         own = obs[item, :, agent]
         embedding = self.local(torch.cat([own, one_hot(last_actions, self.n_actions)], -1))
         if self.gat:
-            kinds = self.get_buffer("kinds")
-            everyone = torch.cat([obs, kinds.expand(*obs.shape[:-1], kinds.shape[-1])], -1)
-            _, seen = graph_attention(everyone[item, :, agent], everyone, self.W_1, self.W_2)
+            # W_1 [o; type] in two parts: the type's is a constant per agent, so nothing need be concatenated.
+            size = obs.shape[-1]
+            embedded = obs @ self.W_1[:, :size].T + self.get_buffer("kinds") @ self.W_1[:, size:].T
+            _, seen = graph_attention(embedded[item, :, agent], embedded, self.W_2)
             embedding = torch.cat([embedding, seen], -1)
         values: Tensor = self.aggregate(F.relu(embedding))
         return values

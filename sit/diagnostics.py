@@ -31,8 +31,8 @@ BLIND = 0.5
 def auc(score: Float64[np.ndarray, " K"], level: Shaped[np.ndarray, " K"]) -> float | None:
     """Probability that of two trajectories of different level the better one has the greater score (ties: half).
 
-    From rank sums, pair of levels by pair of levels, weighted by the number of pairs. Levels below 0 (unknown) are left out;
-    None if fewer than two levels remain.
+    From rank sums, pair of levels by pair of levels, weighted by the number of pairs. Levels below 0 (unknown) are left
+    out; None if fewer than two levels remain.
     """
     known = [score[level == k] for k in np.unique(level[level >= 0])]
     won = pairs = 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32, Float64, Int, Int64
 
 from offmarl_bench.errors import FormatError
@@ -29,12 +30,13 @@ LEAST_SCALE = 1e-6
 
 def individual_reward(weighted: Float64[np.ndarray, "M *L"]) -> Float64[np.ndarray, "*L"]:
     """r̂_i = mean over members of λ_i,m r_i,m. Eq. (4)."""
-    return weighted.mean(0)
+    mean: Float64[np.ndarray, "*L"] = weighted.mean(0)
+    return mean
 
 
 def uncertainty(weighted: Float64[np.ndarray, "M *L"]) -> Float64[np.ndarray, "*L"]:
     """û_i = √(mean over members of (λ_i,m r_i,m − r̂_i)²). Eq. (5)."""
-    return np.sqrt(np.square(weighted - individual_reward(weighted)).mean(0))
+    return np.asarray(np.sqrt(np.square(weighted - individual_reward(weighted)).mean(0)))
 
 
 def monte_carlo_return(reward: Float64[np.ndarray, "B T *L"], gamma: float) -> Float64[np.ndarray, "B T *L"]:
@@ -54,7 +56,7 @@ def trajectory_priority(
     g: Float64[np.ndarray, "B T *L"], lengths: Int[np.ndarray, " B"]
 ) -> Float64[np.ndarray, "B *L"]:
     """p̂ = (1/T) Σ_t ĝ_t, T being the episode's own length; the text above Eq. (7)."""
-    return g.sum(1) / lengths.reshape(-1, *[1] * (g.ndim - 2))
+    return np.asarray(g.sum(1) / lengths.reshape(-1, *[1] * (g.ndim - 2)))
 
 
 def rescale(priority: Float64[np.ndarray, " K"], top: float) -> Float64[np.ndarray, " K"]:
@@ -64,7 +66,7 @@ def rescale(priority: Float64[np.ndarray, " K"], top: float) -> Float64[np.ndarr
 
 
 def sampling_probability(priority: Float64[np.ndarray, " K"], alpha: float) -> Float64[np.ndarray, " K"]:
-    """p ∝ exp(p̂ / α) over all trajectories of a type, with the greatest exponent taken out. Eq. (7)."""
+    """Softmax p ∝ exp(p̂ / α) over all trajectories of a type, the greatest exponent taken out. Eq. (7)."""
     weights = np.exp((priority - priority.max()) / alpha)
     return np.asarray(weights / weights.sum())
 
@@ -167,15 +169,16 @@ class DPER:
         self.chunks = -(-len(dataset) // config.share_episodes)
         self.buffers: tuple[TypeBuffer, ...] = ()
 
-    def next_chunk(self) -> Int64[np.ndarray, " B"] | None:
-        """Episodes of the first chunk that has not been filled; None when all are."""
+    def next_chunk(self) -> Int64[np.ndarray, " B"]:
+        """Episodes of the first chunk that has not been filled; empty when all are."""
         missing = np.flatnonzero(np.isnan(self.raw_priority[:, 0]))
         if not len(missing):
-            return None
+            return missing
         size = self.config.share_episodes
         first = int(missing[0]) // size * size
         return np.arange(first, min(first + size, len(self.dataset)))
 
+    @torch.no_grad()
     def fill(self, batch: Batch, network: ARDNEM) -> dict[str, float]:
         """Decompose one chunk with stage I's network, Eq. (4) to Eq. (6); returns what to log.
 
@@ -187,8 +190,12 @@ class DPER:
         data = transitions(batch)
         present = network.present(data)
         if self.config.decomposition:
-            weighted, lam = network.decompose(data)
-            logged = {"agreement": float(agreement(weighted)), "lambda_entropy": float(entropy(lam, present))}
+            lam, individual = network(data)
+            logged = {
+                "agreement": float(agreement((lam * individual)[:, present])),
+                "lambda_entropy": float(entropy(lam, present)),
+            }
+            weighted = network.in_reward(lam * individual, present)
         else:  # the ablation "w/o decomp": the whole reward to everyone
             weighted, logged = (data.rewards[:, None] * present).unsqueeze(0), {}
         parts = weighted.double().cpu().numpy()

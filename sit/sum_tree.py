@@ -83,7 +83,7 @@ class SumTree:
             go_right = (left_of >= left) & (right > 0)
             left_of -= np.where(go_right, left, 0.0)
             at = 2 * at + go_right
-        return at - self.first_leaf
+        return np.asarray(at - self.first_leaf)
 
     def sample(self, n: int, generator: np.random.Generator) -> Int64[np.ndarray, " n"]:
         """See Sampler; takes ``n`` uniform numbers."""
@@ -100,4 +100,4 @@ class CumulativeSampler:
     def sample(self, n: int, generator: np.random.Generator) -> Int64[np.ndarray, " n"]:
         """See Sampler; takes ``n`` uniform numbers, the same that a sum-tree would."""
         points = generator.random(n) * self.ends[-1]
-        return np.minimum(np.searchsorted(self.ends, points, side="right"), self.last)
+        return np.asarray(np.minimum(np.searchsorted(self.ends, points, side="right"), self.last))

@@ -5,8 +5,8 @@ are those that PyMARL publishes with the SMAC results.
 
 Differences from the paper and from PyMARL:
 
-* The online network and the target network are each unrolled by one fused GRU call over all T + 1 observations
-  (PyMARL: a Python loop over time).
+* The online network and the target network are each unrolled by one fused GRU call over real observations only
+  (PyMARL: a Python loop over time, padding computed and then masked away). The numbers are the same.
 * An episode that the horizon cut is not terminal, so its last step bootstraps. SMAC's own PyMARL treats running out
   of time as terminal; ``horizon_is_terminal`` brings that back.
 * The target networks are copied every ``target_interval`` updates. PyMARL counts 200 episodes, which with its one
@@ -29,8 +29,9 @@ from offmarl_bench.agent import Agent, Metrics, Phase
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.loader import Dataset
 from offmarl_bench.nn import HIDDEN, Actor, previous_actions
-from offmarl_bench.ops import hard_update, masked_argmax, masked_mean, take, td_target
+from offmarl_bench.ops import hard_update, masked_argmax, take, td_target
 from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch, EnvSpec
 
 
@@ -88,7 +89,7 @@ class Mixer(nn.Module):
         self.w2 = nn.Sequential(nn.Linear(spec.S, width), nn.ReLU(), nn.Linear(width, self.embed))
         self.v = nn.Sequential(nn.Linear(spec.S, self.embed), nn.ReLU(), nn.Linear(self.embed, 1))
 
-    def forward(self, q: Float[Tensor, "B T N"], state: Float[Tensor, "B T S"]) -> Float[Tensor, "B T"]:
+    def forward(self, q: Float[Tensor, "*L N"], state: Float[Tensor, "*L S"]) -> Float[Tensor, "*L"]:
         """Q_tot of each step."""
         w1 = self.w1(state).unflatten(-1, (q.shape[-1], self.embed))
         return monotonic_mix(q, w1, self.b1(state), self.w2(state), self.v(state).squeeze(-1))
@@ -121,9 +122,9 @@ def last_steps(batch: Batch) -> Bool[Tensor, "B T"]:
     return torch.arange(batch.mask.shape[1], device=batch.mask.device) == batch.lengths.unsqueeze(1) - 1
 
 
-def td_loss(q_tot: Float[Tensor, "B T"], target: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
+def td_loss(q_tot: Float[Tensor, "*L"], target: Float[Tensor, "*L"]) -> Float[Tensor, ""]:
     """Mean squared TD error over real steps, Eq. (6)."""
-    return masked_mean((q_tot - target).square(), mask)
+    return (q_tot - target).square().mean()
 
 
 class QMIX(Agent):
@@ -174,27 +175,28 @@ class QMIX(Agent):
             )
         ]
 
-    def _values(self, batch: Batch) -> tuple[Float[Tensor, "B T+1 N A"], Float[Tensor, "B T+1 N A"]]:
-        """Action values by the online and the target network: agents flattened into the batch, one unroll each."""
-        obs, last = batch.obs.transpose(0, 1), previous_actions(batch.actions).transpose(0, 1)  # time first: see nn
-        ids = torch.arange(self.spec.N, device=obs.device).expand(last.shape)
-        x = self.actor.inputs(obs, last, ids).flatten(1, 2).transpose(0, 1)
-        q = self.actor.net(x)
-        with torch.no_grad():
-            target_q: Tensor = self.target_actor.net(x)
-        shape = (len(batch.obs), self.spec.N, *q.shape[1:])
-        return q.view(shape).transpose(1, 2), target_q.view(shape).transpose(1, 2)
-
     def update(self, batch: Batch) -> Metrics:
-        """One gradient step on a batch of whole episodes, in the order of Section 4.2."""
-        config = self.config
-        q, target_q = self._values(batch)
-        q_tot = self.mixer(take(q[:, :-1], batch.actions), batch.state[:, :-1])
+        """One gradient step on a batch of whole episodes, in the order of Section 4.2.
+
+        Works on the K real observations and M real steps, laid out flat (see ``recurrence``): no padding, no masks.
+        """
+        config, rows = self.config, pack(batch.lengths)
+        lane, time = rows.lane, rows.time
+        now = (time < batch.lengths[lane]).nonzero().squeeze(-1)  # (M,) rows that are steps, not final observations
+        lane_now, time_now = lane[now], time[now]
+        after = rows.row[time_now + 1, lane_now]
+        ids = torch.arange(self.spec.N, device=lane.device).expand(len(lane), -1)
+        last = previous_actions(batch.actions)[lane, time]
+        x, state = self.actor.inputs(batch.obs[lane, time], last, ids), batch.state[lane, time]
+        q = self.actor.net.packed(x, rows.counts)
+        q_tot = self.mixer(take(q[now], batch.actions[lane_now, time_now]), state[now])
         with torch.no_grad():
-            best = double_q(q[:, 1:], target_q[:, 1:], None if batch.legal is None else batch.legal[:, 1:])
+            target_q = self.target_actor.net.packed(x, rows.counts)
+            legal = None if batch.legal is None else batch.legal[lane_now, time_now + 1]
+            future = self.target_mixer(double_q(q[after], target_q[after], legal), state[after])
             ended = last_steps(batch) if config.horizon_is_terminal else batch.terminated
-            target = td_target(batch.rewards, self.target_mixer(best, batch.state[:, 1:]), ended, config.gamma)
-        loss = td_loss(q_tot, target, batch.mask)
+            target = td_target(batch.rewards[lane_now, time_now], future, ended[lane_now, time_now], config.gamma)
+        loss = td_loss(q_tot, target)
         self.optimizers["learner"].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._learnt, config.grad_clip)
@@ -205,8 +207,8 @@ class QMIX(Agent):
         return {
             "loss": loss.detach(),
             "grad_norm": norm.detach(),
-            "q_tot": masked_mean(q_tot.detach(), batch.mask),
-            "target": masked_mean(target, batch.mask),
+            "q_tot": q_tot.detach().mean(),
+            "target": target.mean(),
         }
 
     def policy(self, greedy: bool = True) -> SlotPolicy:

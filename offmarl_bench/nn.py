@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from offmarl_bench.ops import one_hot
+from offmarl_bench.recurrence import packed_gru
 
 HIDDEN = 64
 """Width of the hidden layer and of the GRU in PyMARL, ICQ and SIT (Table 11)."""
@@ -44,6 +45,17 @@ class RecurrentNet(nn.Module):
         memory, _ = self.gru(encoded, None if h0 is None else h0.unsqueeze(0))
         out: Tensor = self.head(memory)
         return out.transpose(0, 1)
+
+    def packed(self, x: Float[Tensor, "K N I"], counts: Int[Tensor, " U"]) -> Float[Tensor, "K N out"]:
+        """Outputs at every real observation of N agents in step: ``forward`` without the padding.
+
+        Args:
+            x: inputs in the order of ``recurrence.pack``.
+            counts: its ``counts``.
+        """
+        encoded = F.relu(self.encode(x.flatten(0, 1)))
+        out: Tensor = self.head(packed_gru(self.gru, encoded, counts * x.shape[1]))
+        return out.view(*x.shape[:2], -1)
 
     def step(
         self, x: Float[Tensor, "K I"], h: Float[Tensor, "K H"]

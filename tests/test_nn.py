@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from offmarl_bench.nn import Actor, RecurrentNet, previous_actions
+from offmarl_bench.recurrence import pack
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,13 @@ def test_unroll_continues_from_a_memory() -> None:
     net, x = RecurrentNet(3, 2, hidden=8), torch.randn(4, 2, 3)
     _, h = net.step(x[:, 0], net.initial(4))
     assert torch.allclose(net(x[:, 1:], h), net(x)[:, 1:], atol=1e-6)
+
+
+def test_packed_unroll_equals_the_padded_one_on_real_observations() -> None:
+    net, x, rows = RecurrentNet(3, 2, hidden=8), torch.randn(4, 2, 7, 3), pack(torch.tensor([3, 6, 1, 6]))
+    padded = net(x.flatten(0, 1)).view(4, 2, 7, 2)
+    packed = net.packed(x[rows.lane, :, rows.time], rows.counts)
+    assert torch.allclose(packed, padded[rows.lane, :, rows.time], atol=1e-6)
 
 
 def test_actor_input_is_observation_then_last_action_then_id() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Shaped
 from torch import Tensor
 
@@ -79,7 +80,8 @@ def check_agent(name: str, dataset: Dataset | None = None, seed: int = 0, **over
     first = _weights(build(seed))
     require(same(first, _weights(build(seed))), who, "the same seed gave other initial weights", "equal weights")
     require(not same(first, _weights(build(seed + 1))), who, "two seeds gave equal initial weights", "different ones")
-    _Trial(who, data, seed).run(build(seed), build(seed + 1))
+    with torch.random.fork_rng(devices=[]):
+        _Trial(who, data, seed).run(build(seed), build(seed + 1))
     agent = build(seed)
     require(isinstance(agent.policy(), Policy), who, f"policy() is {agent.policy()!r}", "a Policy")
     _check_play(who, agent, data, seed)
@@ -131,7 +133,7 @@ class _Trial:
         require(kept, label, "equal generators gave different batches", "all randomness from the generator")
         before = _weights(agent)
         self._update(label, phase, g, half)
-        stopped, at = _snapshot(agent), g.bit_generator.state
+        stopped, at, torch_at = _snapshot(agent), g.bit_generator.state, torch.get_rng_state()
         self._update(label, phase, g, total - half)
         after = _weights(agent)
         for key, value in after.items():
@@ -145,6 +147,7 @@ class _Trial:
         resumed.start()
         h = np.random.default_rng()
         h.bit_generator.state = at
+        torch.set_rng_state(torch_at)  # the trainer stores torch's generator with the checkpoint as well
         self._update(label, resumed, h, total - half)
         lost = [key for key, value in _weights(other).items() if not same(value, after[key])]
         require(

@@ -1,0 +1,252 @@
+"""How fast it is: the engine, generation, loading and training, as numbers that somebody else can measure again.
+
+Nothing here passes or fails. Every row says what was measured on how many threads with which versions; a row is one
+line of JSON, so that rows of different machines and days can be laid side by side.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from jaxtyping import Shaped
+
+from offmarl_bench.agent import make_agent
+from offmarl_bench.envs import get_suite, make_env, split_id
+from offmarl_bench.envs.base import BatchedEnv
+from offmarl_bench.generate import generate
+from offmarl_bench.loader import Dataset, load_dataset
+from offmarl_bench.policies import UniformPolicy
+from offmarl_bench.provenance import commit, versions
+from offmarl_bench.rollout import rollout
+from offmarl_bench.seeding import episode_seeds, generator
+from offmarl_bench.train import one_thread
+from offmarl_bench.types import EnvSpec, Start, Step
+
+SECONDS = 5.0
+"""How long a rate is measured by default."""
+LANES = 256
+"""Lanes of the engine benchmark: the shard size of ``generate``."""
+EPISODES = 2048
+"""Episodes generated and loaded by default: eight shards."""
+BATCH = 32
+"""Episodes per batch, as all agents train with."""
+WARM_UP = 3
+"""Updates before the clock starts."""
+TRAIN_EPISODES = 256
+"""Episodes of random play that agents are timed on."""
+LOADS = 3
+"""A file is loaded this often; the best counts, since noise only ever adds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One row."""
+
+    bench: str
+    """``engine``, ``generate``, ``load`` or ``train``."""
+    case: str
+    """What exactly."""
+    value: float
+    unit: str
+    threads: int
+    """Threads, or processes, that worked."""
+    seconds: float
+    """How long was measured."""
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON line: the row, and what it was measured with."""
+        fields = ("bench", "case", "value", "unit", "threads", "seconds")
+        row = {name: getattr(self, name) for name in fields}
+        row["value"], row["seconds"] = round(self.value, 3), round(self.seconds, 3)
+        return row | {"versions": versions(), "commit": commit()}
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """One thread for torch and for compiled loops."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        with one_thread():
+            yield
+    finally:
+        numba.set_num_threads(before)
+
+
+def random_legal(spec: EnvSpec, now: Start | Step, g: np.random.Generator) -> Shaped[np.ndarray, "B N *A"]:
+    """Uniform legal actions for every lane: the largest of one random number per legal action."""
+    shape = now.obs.shape[:2]
+    if now.legal is None:
+        return np.asarray(g.uniform(-1, 1, (*shape, spec.A)), np.float32)
+    keys = g.random(now.legal.shape, np.float32)
+    keys += now.legal  # a legal action's key is at least 1, an illegal one's below 1
+    return np.asarray(keys.argmax(-1), np.int32)
+
+
+def bench_engine(env_id: str, *, num_envs: int = LANES, seconds: float = SECONDS, seed: int = 0) -> list[Measurement]:
+    """Environment steps per second on one core with random legal actions.
+
+    Included: drawing the actions, observations, state, legal actions, rewards and resets. Counted: steps of episodes
+    that still run; a finished lane that waits for the others is not work.
+
+    Raises:
+        UnknownName, FormatError: no such environment.
+    """
+    env = make_env(env_id, num_envs)
+    with one_core():
+        _play_batch(env, generator(seed, "bench"))  # compiles
+        g = generator(seed, "bench", 1)
+        steps, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < seconds:
+            steps += _play_batch(env, g)
+    backend = get_suite(split_id(env_id)[0]).backend()
+    case = f"{env_id} {backend}, {num_envs} lanes, random legal actions"
+    return [
+        Measurement(bench="engine", case=case, value=steps / elapsed, unit="env-steps/s", threads=1, seconds=elapsed)
+    ]
+
+
+def _play_batch(env: BatchedEnv, g: np.random.Generator) -> int:
+    """All lanes from reset to the last end; returns the steps of running lanes."""
+    now: Start | Step = env.reset(g.integers(2**63, size=env.num_envs, dtype=np.uint64))
+    running, steps = np.ones(env.num_envs, bool), 0
+    while running.any():
+        steps += int(running.sum())
+        now = after = env.step(random_legal(env.spec, now, g))
+        running = ~(after.terminated | after.truncated)
+    return steps
+
+
+def bench_generate(
+    env_id: str, quality: str, *, episodes: int = EPISODES, workers: Sequence[int] = (1,), seed: int = 0
+) -> list[Measurement]:
+    """Episodes per second of ``generate``, start-up and writing included. Raises as ``generate`` does."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="offmarl-bench-") as folder:
+        for n in workers:
+            started = time.perf_counter()
+            generate(
+                env_id, quality=quality, episodes=episodes, seed=seed, workers=n,
+                out=Path(folder) / f"{n}.h5", progress=False,
+            )  # fmt: skip
+            elapsed = time.perf_counter() - started
+            rows.append(
+                Measurement(
+                    bench="generate",
+                    case=f"{env_id}/{quality}, {episodes} episodes",
+                    value=episodes / elapsed,
+                    unit="episodes/s",
+                    threads=n,
+                    seconds=elapsed,
+                )
+            )
+    return rows
+
+
+def bench_load(dataset: str | Path, *, seconds: float = SECONDS, seed: int = 0) -> list[Measurement]:
+    """Reading a file into memory, and drawing batches from it.
+
+    Raises:
+        UnknownName, FormatError: no such dataset, or a damaged one.
+    """
+    times = []
+    for _ in range(LOADS):
+        started = time.perf_counter()
+        data = load_dataset(dataset)
+        times.append(time.perf_counter() - started)
+    megabytes = sum(c.nbytes for c in data.columns.values()) / 1e6
+    best = min(times)
+    name = str(data.metadata.get("dataset_id") or dataset)
+    rows = [
+        Measurement(
+            bench="load",
+            case=f"{name}: whole file, {megabytes:.0f} MB in memory",
+            value=megabytes / best,
+            unit="MB/s",
+            threads=numba.config.NUMBA_NUM_THREADS,
+            seconds=best,
+        )
+    ]
+    with one_core():
+        g = generator(seed, "bench")
+        for case, window in (("episodes", None), ("windows of 10", 10)):
+            count, elapsed = _rate(lambda w=window: data.sample(BATCH, generator=g, window=w), seconds)  # type: ignore[misc]
+            rows.append(
+                Measurement(
+                    bench="load",
+                    case=f"{name}: batches of {BATCH} {case}",
+                    value=count / elapsed,
+                    unit="batches/s",
+                    threads=1,
+                    seconds=elapsed,
+                )
+            )
+    return rows
+
+
+def _rate(work: Any, seconds: float) -> tuple[int, float]:
+    """How often ``work`` ran within about ``seconds``, after a warm-up."""
+    for _ in range(WARM_UP):
+        work()
+    count, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        work()
+        count += 1
+    return count, elapsed
+
+
+def random_play(env_id: str, episodes: int = TRAIN_EPISODES, seed: int = 0) -> Dataset:
+    """A dataset of uniform random play, which needs no pool. Raises UnknownName, FormatError."""
+    env = make_env(env_id, episodes)
+    seeds = episode_seeds(seed, "bench", 0, episodes)
+    played = rollout(env, UniformPolicy(env.spec), seeds, generator(seed, "bench"), record=True)
+    return Dataset.from_episodes(played.episodes or [], env.spec)
+
+
+def bench_train(
+    agents: Sequence[str], env_id: str, *, seconds: float = SECONDS, seed: int = 0, device: str = "cpu"
+) -> list[Measurement]:
+    """Updates per second of every phase of every agent, batches included.
+
+    A phase whose length is given by the data is run once, whole, and timed by its updates.
+
+    Raises:
+        UnknownName, SpecMismatch: no such agent or environment, or an agent that cannot play it.
+    """
+    data = random_play(env_id, seed=seed)
+    rows = []
+    for name in agents:
+        agent = make_agent(name, data.spec, seed=seed, device=device)
+        agent.train()
+        g = generator(seed, "bench")
+        with one_core(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for phase in agent.phases(data):
+                started = time.perf_counter()
+                phase.start()
+                if phase.scalable:
+                    count, elapsed = _rate(lambda p=phase, h=g: p.update(p.batches(h)), seconds)  # type: ignore[misc]
+                else:
+                    for _ in range(phase.steps):
+                        phase.update(phase.batches(g))
+                    count, elapsed = phase.steps, time.perf_counter() - started
+                rows.append(
+                    Measurement(
+                        bench="train",
+                        case=f"{name} {phase.name} on {env_id} ({device})",
+                        value=count / elapsed,
+                        unit="updates/s",
+                        threads=1,
+                        seconds=elapsed,
+                    )
+                )
+    return rows

@@ -1,0 +1,98 @@
+"""``bench engine|generate|load|train``: speed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from offmarl_bench.cli.options import DatasetName, cores, device_name, examples
+from offmarl_bench.cli.table import text_table
+
+if TYPE_CHECKING:
+    from offmarl_bench.bench import Measurement
+
+MAP = click.option("--map", "map_name", default="2s3z", show_default=True, help="A map of smac, or suite/map.")
+SECONDS = click.option(
+    "--seconds", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True, help="Per case."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="One line of JSON per case.")
+
+
+def _env_id(map_name: str) -> str:
+    return map_name if "/" in map_name else f"smac/{map_name}"
+
+
+def _print(rows: Sequence[Measurement], as_json: bool) -> None:
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row.to_json()))
+        return
+    table = [(r.bench, r.case, r.value, r.unit, r.threads, r.seconds) for r in rows]
+    click.echo(text_table(("bench", "case", "value", "unit", "threads", "seconds"), table))
+
+
+@click.group(
+    epilog=examples(
+        "offmarl-bench bench engine --map 2s3z --json",
+        "offmarl-bench bench generate --workers 1 --workers 2",
+        "offmarl-bench bench load --dataset smac/2s3z/low",
+        "offmarl-bench bench train --agent bc --seconds 10",
+    )
+)
+def bench() -> None:
+    """Measure speed; JSON lines with --json."""
+
+
+@bench.command()
+@MAP
+@click.option("--num-envs", type=click.IntRange(min=1), default=256, show_default=True, help="Lanes.")
+@SECONDS
+@JSON
+def engine(map_name: str, num_envs: int, seconds: float, as_json: bool) -> None:
+    """Environment steps per second on one core, random legal actions, everything included."""
+    from offmarl_bench.bench import bench_engine
+
+    _print(bench_engine(_env_id(map_name), num_envs=num_envs, seconds=seconds), as_json)
+
+
+@bench.command()
+@MAP
+@click.option("--quality", default="low", show_default=True)
+@click.option("--episodes", type=click.IntRange(min=1), default=2048, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), multiple=True, help="Repeatable; default: 1 and all cores.")
+@JSON
+def generate(map_name: str, quality: str, episodes: int, workers: tuple[int, ...], as_json: bool) -> None:
+    """Episodes per second of generating a dataset, start-up and writing included."""
+    from offmarl_bench.bench import bench_generate
+
+    counts = workers or tuple(sorted({1, cores()}))
+    _print(bench_generate(_env_id(map_name), quality, episodes=episodes, workers=counts), as_json)
+
+
+@bench.command()
+@click.option("--dataset", type=DatasetName(), default="smac/2s3z/low", show_default=True)
+@SECONDS
+@JSON
+def load(dataset: str, seconds: float, as_json: bool) -> None:
+    """Reading a dataset into memory, and batches per second from it."""
+    from offmarl_bench.bench import bench_load
+
+    _print(bench_load(dataset, seconds=seconds), as_json)
+
+
+@bench.command()
+@MAP
+@click.option("--agent", "agents", multiple=True, help="Repeatable; default: all that are registered.")
+@click.option("--device", default="cpu", show_default=True)
+@SECONDS
+@JSON
+def train(map_name: str, agents: tuple[str, ...], device: str, seconds: float, as_json: bool) -> None:
+    """Updates per second of every phase of the agents, on random play."""
+    from offmarl_bench import registry
+    from offmarl_bench.bench import bench_train
+
+    chosen = agents or tuple(registry.names("agents"))
+    _print(bench_train(chosen, _env_id(map_name), seconds=seconds, device=device_name(device)), as_json)

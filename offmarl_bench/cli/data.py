@@ -1,0 +1,96 @@
+"""``generate``, ``describe``, ``verify``: datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from offmarl_bench.cli.failures import FAILURE
+from offmarl_bench.cli.options import DEFAULT_EPISODES, DatasetName, examples, json_option, print_json, workers_option
+from offmarl_bench.errors import FormatError
+
+
+def _check_recipe(env_id: str, recipe: str) -> None:
+    """A recipe with a slip is a usage error (exit 2), unlike whatever fails later."""
+    from offmarl_bench.envs import get_spec
+    from offmarl_bench.recipes import parse_recipe
+
+    try:
+        parse_recipe(recipe, get_spec(env_id))
+    except FormatError as e:
+        raise click.BadParameter(str(e), param_hint="--recipe") from e
+
+
+@click.command(
+    epilog=examples(
+        "offmarl-bench generate smac 2s3z --quality low",
+        'offmarl-bench generate smac 2s3z --recipe "50%[s1r,s2r,z1r,z2r,z3r] + 50%[s1r,s2m,z1r,z2m,z3m]" --out mine.h5',
+    )
+)
+@click.argument("suite")
+@click.argument("map_name", metavar="MAP")
+@click.option("--quality", help="A named recipe, e.g. low or medium.")
+@click.option("--recipe", help="A recipe in the paper's notation.")
+@click.option("--episodes", type=click.IntRange(min=1), default=DEFAULT_EPISODES, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Master seed.")
+@workers_option
+@click.option("--executor", default="local", show_default=True, help="What the work is spread over.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file; default: in $OFFMARL_HOME.")
+def generate(
+    suite: str, map_name: str, quality: str | None, recipe: str | None, episodes: int, seed: int, workers: int,
+    executor: str, out: Path | None,
+) -> None:  # fmt: skip
+    """Generate a dataset of SUITE/MAP by playing trained policies in the composition of a recipe.
+
+    A killed run goes on where it stopped, and ends with the same content.
+    """
+    if (quality is None) == (recipe is None):
+        raise click.UsageError("give either --quality or --recipe, e.g. --quality low")
+    from offmarl_bench import registry
+    from offmarl_bench.generate import generate as run
+
+    if recipe is not None:
+        _check_recipe(f"{suite}/{map_name}", recipe)
+    path = run(
+        f"{suite}/{map_name}", recipe=recipe, quality=quality, episodes=episodes, seed=seed, workers=workers,
+        executor=registry.resolve("executors", executor)(workers), out=out,
+    )  # fmt: skip
+    click.echo(path)
+
+
+@click.command(
+    epilog=examples("offmarl-bench describe smac/2s3z/low", "offmarl-bench describe mine.h5 --plots pictures --json")
+)
+@click.argument("dataset", type=DatasetName())
+@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Also draw plots into this folder.")
+@json_option
+def describe(dataset: str, plots: Path | None, as_json: bool) -> None:
+    """Statistics of a dataset, per agent and per behaviour level."""
+    from offmarl_bench import describe as library
+
+    found = library.describe(dataset, plots)
+    if as_json:
+        print_json(library.as_json(found))
+    else:
+        click.echo(library.as_text(found))
+
+
+@click.command(epilog=examples("offmarl-bench verify smac/2s3z/low", "offmarl-bench verify downloaded.h5 --json"))
+@click.argument("dataset", type=DatasetName())
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, dataset: str, as_json: bool) -> None:
+    """Check a dataset: hash, schema, and what is wrong or unwise in its content.
+
+    Exits with 1 if anything is wrong.
+    """
+    from offmarl_bench import audit as library
+
+    report = library.verify(dataset)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo(str(report))
+    if not report.ok:
+        ctx.exit(FAILURE)

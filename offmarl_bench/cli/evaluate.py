@@ -1,0 +1,93 @@
+"""``evaluate`` and ``table``: scores."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from offmarl_bench.cli.options import (
+    DEFAULT_EPISODES,
+    EVALUATION_EPISODES,
+    DatasetName,
+    device_name,
+    examples,
+    json_option,
+    print_json,
+    settings,
+    training_options,
+)
+
+log = logging.getLogger(__name__)
+
+FIRST = ("smac/2s3z", "low")
+"""What is generated when there is no dataset at all."""
+FORMATS = ("text", "md", "latex", "csv", "json")
+
+
+def _datasets(given: tuple[str, ...], workers: int) -> list[str]:
+    """The named datasets, else all there are, else a first one."""
+    if given:
+        return list(given)
+    from offmarl_bench.ids import local_datasets
+
+    here = [str(d) for d in local_datasets()]
+    if here:
+        log.info("no --dataset given: taking all of %s", ", ".join(here))
+        return here
+    from offmarl_bench.generate import generate
+
+    env_id, quality = FIRST
+    log.info("no dataset here yet: generating %s/%s first (%d episodes)", env_id, quality, DEFAULT_EPISODES)
+    generate(env_id, quality=quality, episodes=DEFAULT_EPISODES, workers=workers)
+    return [str(d) for d in local_datasets()]
+
+
+@click.command(
+    epilog=examples(
+        "offmarl-bench evaluate sit",
+        "offmarl-bench evaluate bc sit --dataset smac/2s3z/low --seeds 3 --budget quick",
+        "offmarl-bench evaluate sit@paper --dataset smac/2s3z/low --set hidden=32",
+    )
+)
+@click.argument("agents", nargs=-1, required=True, metavar="AGENT...")
+@click.option("--dataset", "datasets", type=DatasetName(), multiple=True, help="Repeatable; default: all there are.")
+@click.option("--episodes", type=click.IntRange(min=1), default=EVALUATION_EPISODES, show_default=True)
+@click.option("--executor", default="local", show_default=True, help="What the runs are spread over.")
+@training_options
+@json_option
+def evaluate(
+    agents: tuple[str, ...], datasets: tuple[str, ...], episodes: int, executor: str, seeds: int, budget: str | int,
+    preset: str, pairs: tuple[tuple[str, Any], ...], device: str, workers: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Train what has no finished run, play, and print a report in the layout of the paper's Table 1.
+
+    Without --dataset every dataset under $OFFMARL_HOME is taken; where there is none, smac/2s3z/low is generated.
+    """
+    from offmarl_bench import report
+    from offmarl_bench.evaluate import benchmark
+
+    overrides = settings(pairs)
+    results = benchmark(
+        list(agents), _datasets(datasets, workers), seeds=seeds, episodes=episodes, budget=budget, workers=workers,
+        executor=executor, preset=preset, overrides=overrides, device=device_name(device),
+    )  # fmt: skip
+    if as_json:
+        from offmarl_bench.records import to_json
+
+        print_json([to_json(r) for r in results])
+    else:
+        click.echo(report.table(results, "text"))
+
+
+@click.command(epilog=examples("offmarl-bench table", "offmarl-bench table --format latex --dataset smac/2s3z/low-v1"))
+@click.option("--format", "layout", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--dataset", "datasets", type=DatasetName(), multiple=True, help="Repeatable; default: all results.")
+def table(layout: str, datasets: tuple[str, ...]) -> None:
+    """Print the stored results as a table: Behavior, the agents, the paper's value beside."""
+    from offmarl_bench import report
+    from offmarl_bench.results import load_results, of_datasets
+
+    results = load_results()
+    click.echo(report.table(of_datasets(results, datasets) if datasets else results, layout))

@@ -1,0 +1,69 @@
+"""``envs``, ``datasets``, ``agents``: what there is."""
+
+from __future__ import annotations
+
+import click
+
+from offmarl_bench.cli.options import json_option, print_json
+from offmarl_bench.cli.table import text_table
+
+DIGITS = 12
+"""Digits of a content hash that are shown."""
+
+
+@click.command()
+@json_option
+def envs(as_json: bool) -> None:
+    """List the environments: agents, types and sizes."""
+    from offmarl_bench import catalog
+
+    found = catalog.list_environments()
+    if as_json:
+        print_json([catalog.as_json(spec) for spec in found])
+        return
+    header = ("environment", "agents", "types", "obs", "state", "actions", "kind", "horizon")
+    click.echo(
+        text_table(
+            header,
+            [(s.id, " ".join(s.agents), " ".join(s.types), s.O, s.S, s.A, _kind(s.discrete), s.horizon) for s in found],
+        )
+    )
+
+
+def _kind(discrete: bool) -> str:
+    return "discrete" if discrete else "continuous"
+
+
+@click.command()
+@json_option
+def datasets(as_json: bool) -> None:
+    """List the datasets: those under $OFFMARL_HOME, then those that `generate` can make."""
+    from offmarl_bench import catalog
+
+    found = catalog.list_datasets()
+    if as_json:
+        print_json([catalog.as_json(entry) for entry in found])
+        return
+    header = ("dataset", "episodes", "mean return", "MB", "hash", "recipe")
+    rows = [
+        (d.id, d.episodes, d.mean_return, d.megabytes, (d.content_hash or "")[:DIGITS] or None, d.recipe) for d in found
+    ]
+    click.echo(text_table(header, rows))
+    if any(d.path is None for d in found):
+        click.echo("Those without a hash are not here yet: offmarl-bench generate SUITE MAP --quality Q")
+
+
+@click.command()
+@json_option
+def agents(as_json: bool) -> None:
+    """List the agents: what they are, their presets and settings."""
+    from offmarl_bench import catalog
+
+    found = catalog.list_agents()
+    if as_json:
+        print_json([catalog.as_json(entry) for entry in found])
+        return
+    for agent in found:
+        click.echo(f"{agent.name}: {agent.title}")
+        click.echo(f"  presets: {', '.join(agent.presets)}")
+        click.echo("  settings: " + ", ".join(f"{k}={v}" for k, v in agent.settings.items()))

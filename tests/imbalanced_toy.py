@@ -5,42 +5,43 @@ from __future__ import annotations
 import numpy as np
 
 from offmarl_bench.agent import Agent
-from offmarl_bench.envs import make_env
+from offmarl_bench.envs import make_env, split_id
+from offmarl_bench.envs.toy import suite
 from offmarl_bench.loader import Dataset
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds, generator
-from offmarl_bench.types import LEVELS, Episode
+from offmarl_bench.types import LEVELS, Episode, Start
 
 RANDOM, EXPERT = LEVELS.index("random"), LEVELS.index("expert")
 
 
 def imbalanced(episodes: int = 256, expert_share: float = 0.5, seed: int = 0, env_id: str = "toy/signals") -> Dataset:
     """In ``expert_share`` of the episodes every second agent (a2, b2) plays like an expert; all others are random."""
-    env = make_env(env_id, episodes)
+    env = suite.make(split_id(env_id)[1], episodes)
     spec, rng = env.spec, np.random.default_rng(seed)
-    now = env.reset(episode_seeds(seed, "verify", 0, episodes))
     levels = np.full((episodes, spec.N), RANDOM, np.int8)
     levels[: round(episodes * expert_share), 1::2] = EXPERT
-    seen, done = [now], []
+    seen, done = [env.reset(episode_seeds(seed, "verify", 0, episodes))], []
     for _ in range(spec.horizon):
-        expert = (levels == EXPERT).reshape(episodes, spec.N, *[1] * (not spec.discrete))
-        if spec.discrete:
-            careless = (rng.random(seen[-1].legal.shape) * seen[-1].legal).argmax(-1)
-            actions = np.where(expert, env.answers(), careless).astype(np.int32)
+        legal = seen[-1].legal
+        if legal is not None:
+            careless = (rng.random(legal.shape) * legal).argmax(-1)
+            actions = np.where(levels == EXPERT, env.answers(), careless).astype(np.int32)
         else:
-            actions = np.where(expert, env.answers(), rng.uniform(-1, 1, (episodes, spec.N, spec.A))).astype(np.float32)
+            careless = rng.uniform(-1, 1, (episodes, spec.N, spec.A))
+            actions = np.where((levels == EXPERT)[..., None], env.answers(), careless).astype(np.float32)
         step = env.step(actions)
         done.append((actions, step.reward))
-        seen.append(step)
+        seen.append(Start(step.obs, step.state, step.legal))
     obs, state = (np.stack([getattr(s, name) for s in seen], 1) for name in ("obs", "state"))
-    legal = np.stack([s.legal for s in seen], 1) if spec.discrete else None
+    legals = np.stack([s.legal for s in seen if s.legal is not None], 1) if spec.discrete else None
     played = [
         Episode(
             actions=np.stack([a[k] for a, _ in done]),
             rewards=np.stack([r[k] for _, r in done]),
             observations=obs[k],
             state=state[k],
-            legal_actions=None if legal is None else legal[k],
+            legal_actions=None if legals is None else legals[k],
             terminal=False,
             behavior_level=np.repeat(levels[k][None], spec.horizon, 0),
         )

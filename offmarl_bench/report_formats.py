@@ -1,0 +1,266 @@
+"""A report as text for a terminal, Markdown, LaTeX, CSV or JSON.
+
+Names come from files that others may have written, so each format neutralises what it could be tricked with:
+control characters (all), table bars and HTML (Markdown), commands (LaTeX), formulas (CSV).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from offmarl_bench import registry
+from offmarl_bench.report import Cell, Report, Row, Section, Spread
+
+WIDTH = 100
+"""Columns of a terminal that the text version fits in."""
+GAP = "  "
+FIRST = ("", "", "Behavior")
+MAX_NAME = 60
+"""Longer names are cut in every format but JSON."""
+LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$", "†": r"$^\dagger$", "–": "--",
+}  # fmt: skip
+MARKDOWN = "\\`*_[]<>|~"
+FORMULA = "=+-@"
+BEST = "*"
+"""``Cell.mark`` of the best in its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One printed line of a dataset: what it shows, then a text for the behaviour and for each column."""
+
+    label: str
+    kind: str
+    texts: tuple[str, ...]
+
+
+def plain(text: str) -> str:
+    """One line of printable characters, of a bearable length."""
+    shown = "".join(c if c.isprintable() else "?" for c in text)
+    return shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - 1]}…"
+
+
+def printable(text: str) -> str:
+    """One line of printable characters, of any length."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def markdown(text: str) -> str:
+    """``text`` with every character that Markdown or HTML might interpret escaped."""
+    return "".join(f"\\{c}" if c in MARKDOWN else "&amp;" if c == "&" else c for c in printable(text))
+
+
+def latex(text: str) -> str:
+    """``text`` with every character that LaTeX might interpret replaced."""
+    return "".join(LATEX.get(c, c) for c in printable(text))
+
+
+def spread(value: Spread | None, mark: str = "") -> str:
+    """``*3.1±1.7``; without ± for a single seed."""
+    if value is None:
+        return ""
+    mean, std = value
+    return f"{mark}{mean:.1f}" + ("" if std is None else f"±{std:.1f}")
+
+
+def number(value: float | None) -> str:
+    """One decimal, or nothing."""
+    return "" if value is None else f"{value:.1f}"
+
+
+def lines(row: Row) -> list[Line]:
+    """The lines of one dataset; those with nothing to show are left out."""
+
+    def each(show: Callable[[Cell], str]) -> tuple[str, ...]:
+        return tuple("" if c is None else show(c) for c in row.cells)
+
+    found = [
+        Line(row.label, "greedy", (number(row.behavior), *each(lambda c: spread(c.greedy, c.mark)))),
+        Line("", "sampled", ("", *each(lambda c: spread(c.sampled)))),
+        Line("", "score", (number(row.behavior_score), *each(lambda c: number(c.score)))),
+        Line("", "won %", ("", *each(lambda c: number(c.wins)))),
+        Line("", "paper†", (number(row.paper_behavior), *each(lambda c: spread(c.paper)))),
+    ]
+    return [found[0], *(line for line in found[1:] if any(line.texts))]
+
+
+def _table(report: Report, section: Section, columns: Sequence[int]) -> list[list[str]]:
+    """Heading and lines of some columns of a section."""
+    table = [[*FIRST, *(plain(report.columns[k]) for k in columns)]]
+    for row in section.rows:
+        table += [
+            [plain(line.label), line.kind, line.texts[0], *(line.texts[k + 1] for k in columns)] for line in lines(row)
+        ]
+    return table
+
+
+def _width(table: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, c)) for c in zip(*table, strict=True)) + len(GAP) * (len(table[0]) - 1)
+
+
+def _blocks(report: Report, section: Section) -> Iterator[list[list[str]]]:
+    """Tables that fit into a terminal one after the other; each repeats the first columns."""
+    block: list[int] = []
+    for k in section.columns:
+        if block and _width(_table(report, section, [*block, k])) > WIDTH:
+            yield _table(report, section, block)
+            block = []
+        block.append(k)
+    yield _table(report, section, block)
+
+
+def _wrapped(text: str, mark: str) -> list[str]:
+    """A note as lines of at most WIDTH characters, hanging under its mark."""
+    out, now = [], mark
+    for word in printable(text).split():
+        if len(now) + len(word) + 1 > WIDTH and now.strip():
+            out.append(now)
+            now = " " * len(mark)
+        now = f"{now} {word}" if now != mark or not mark.endswith(" ") else f"{now}{word}"
+    return [*out, now]
+
+
+def to_text(report: Report) -> str:
+    """A table for a terminal of 100 columns."""
+    out: list[str] = []
+    for section in report.sections:
+        out += [printable(section.title), ""]
+        for table in _blocks(report, section):
+            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+            for k, cells in enumerate(table):
+                left = [c.ljust(w) for c, w in zip(cells[:2], widths[:2], strict=True)]
+                right = [c.rjust(w) for c, w in zip(cells[2:], widths[2:], strict=True)]
+                out.append(GAP.join([*left, *right]).rstrip())
+                if k == 0:
+                    out.append("-" * _width(table))
+            out.append("")
+    for note in report.notes:
+        out += _wrapped(note, "  ")
+    for warning in report.warnings:
+        out += _wrapped(warning, "! ")
+    return "\n".join(out) + "\n"
+
+
+def _marked_lines(
+    row: Row, columns: Sequence[int], escape: Callable[[str], str], bold: tuple[str, str]
+) -> Iterator[tuple[Line, list[str]]]:
+    """The lines of a dataset with escaped texts, the best in bold; its mark stays, for readers without bold."""
+    for line in lines(row):
+        texts = [escape(line.texts[0])]
+        for k in columns:
+            text = escape(line.texts[k + 1])
+            texts.append(text.join(bold) if line.texts[k + 1].startswith(BEST) else text)
+        yield line, texts
+
+
+def to_markdown(report: Report) -> str:
+    """GitHub-flavoured tables, one per section, the best in bold."""
+    out: list[str] = []
+    for section in report.sections:
+        out += [f"### {markdown(section.title)}", ""]
+        titles = ["", "", FIRST[2], *(markdown(plain(report.columns[k])) for k in section.columns)]
+        out += ["| " + " | ".join(titles) + " |", "|:--|:--|" + "--:|" * (len(titles) - 2)]
+        for row in section.rows:
+            for line, texts in _marked_lines(row, section.columns, markdown, ("**", "**")):
+                out.append("| " + " | ".join([markdown(plain(line.label)), line.kind, *texts]) + " |")
+        out.append("")
+    out += [f"- {markdown(note)}" for note in report.notes]
+    out += [f"- **Warning:** {markdown(warning)}" for warning in report.warnings]
+    return "\n".join(out) + "\n"
+
+
+def to_latex(report: Report) -> str:
+    """One ``tabular`` for the whole report; needs the package booktabs."""
+    out = ["% needs \\usepackage{booktabs}", "\\begin{tabular}{ll" + "r" * (1 + len(report.columns)) + "}", "\\toprule"]
+    out.append(" & ".join(["", "", FIRST[2], *(latex(plain(t)) for t in report.columns)]) + r" \\")
+    for section in report.sections:
+        span = 3 + len(report.columns)
+        out += ["\\midrule", f"\\multicolumn{{{span}}}{{l}}{{{latex(section.title)}}} \\\\", "\\midrule"]
+        for row in section.rows:
+            for line, texts in _marked_lines(row, range(len(report.columns)), latex, (r"\textbf{", "}")):
+                out.append(" & ".join([latex(plain(line.label)), latex(line.kind), *texts]) + r" \\")
+    out += ["\\bottomrule", "\\end{tabular}"]
+    out += [f"% {printable(note)}" for note in report.notes]
+    out += [f"% Warning: {printable(warning)}" for warning in report.warnings]
+    return "\n".join(out) + "\n"
+
+
+def records(report: Report) -> list[dict[str, Any]]:
+    """One flat record per cell, full precision: what CSV and JSON show."""
+    found = []
+    for section in report.sections:
+        for row in section.rows:
+            for title, cell in zip(report.columns, row.cells, strict=True):
+                if cell is None:
+                    continue
+                r = cell.results[0]
+                found.append({
+                    "dataset": row.dataset, "column": title, "agent": r.agent, "preset": r.preset,
+                    "seeds": len(cell.results), "episodes": len(r.greedy_returns), "budget": r.budget,
+                    "updates": r.updates, "behavior_mean": row.behavior,
+                    "greedy_mean": cell.greedy[0], "greedy_std": cell.greedy[1],
+                    "greedy_low": cell.interval[0] if cell.interval else None,
+                    "greedy_high": cell.interval[1] if cell.interval else None,
+                    "sampled_mean": cell.sampled[0] if cell.sampled else None,
+                    "sampled_std": cell.sampled[1] if cell.sampled else None,
+                    "score": cell.score, "win_percent": cell.wins, "mark": cell.mark,
+                    "paper_real_game_mean": cell.paper[0] if cell.paper else None,
+                    "paper_real_game_std": cell.paper[1] if cell.paper else None,
+                    "paper_real_game_behavior": row.paper_behavior,
+                    "backend": r.backend, "commit": r.commit,
+                })  # fmt: skip
+    return found
+
+
+def to_csv(report: Report) -> str:
+    """One line per cell, full precision."""
+    out = io.StringIO()
+    rows = records(report)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(list(rows[0]))
+
+    def safe(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return f"'{printable(value)}" if value[:1] in FORMULA and value else printable(value)
+
+    writer.writerows([[safe(v) for v in row.values()] for row in rows])
+    return out.getvalue()
+
+
+def to_json(report: Report) -> str:
+    """Cells at full precision with the scores of every seed, notes and warnings."""
+    cells = [c for s in report.sections for row in s.rows for c in row.cells if c is not None]
+    rows = records(report)
+    for row, cell in zip(rows, cells, strict=True):
+        row["seed_means"] = {str(r.seed): r.mean for r in cell.results}
+        row["commands"] = [r.command for r in cell.results]
+    return json.dumps({"cells": rows, "notes": report.notes, "warnings": report.warnings}, indent=1) + "\n"
+
+
+FORMATS: dict[str, Callable[[Report], str]] = {
+    "text": to_text, "md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json,
+}  # fmt: skip
+
+
+def render(report: Report, fmt: str = "text") -> str:
+    """The report in one of ``FORMATS``, ending with a newline.
+
+    Raises:
+        UnknownName: no such format.
+    """
+    if fmt not in FORMATS:
+        raise registry.unknown("report format", fmt, FORMATS)
+    return FORMATS[fmt](report)
+
+
+def formats() -> Sequence[str]:
+    """Names of all formats."""
+    return tuple(FORMATS)

@@ -21,7 +21,6 @@ from offmarl_bench.types import LEVELS, EnvSpec
 
 LETTERS = {level[0]: k for k, level in enumerate(LEVELS)}
 """Suffix of an agent's name → index into ``LEVELS``: r, m, e."""
-EXAMPLE = "50%[s1r,s2r] + 50%[s1r,s2m]"
 _SHARE = re.compile(r"\s*(?P<share>\d+(\.\d+)?)\s*%\s*\[(?P<agents>[^\[\]]*)\]\s*")
 
 
@@ -33,6 +32,11 @@ class Part:
     levels: tuple[int, ...]
     """Index into ``LEVELS`` for each agent of the environment, in its order."""
 
+    @property
+    def level_names(self) -> set[str]:
+        """Names of the levels it uses."""
+        return {LEVELS[k] for k in self.levels}
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -43,10 +47,12 @@ class Recipe:
     parts: tuple[Part, ...]
 
     def __str__(self) -> str:
-        return " + ".join(f"{_percent(p.percent)}%[{self._names(p)}]" for p in self.parts)
+        return " + ".join(f"{_percent(p.percent)}%{self.part_text(k)}" for k, p in enumerate(self.parts))
 
-    def _names(self, part: Part) -> str:
-        return ",".join(a + LEVELS[k][0] for a, k in zip(self.agents, part.levels, strict=True))
+    def part_text(self, k: int) -> str:
+        """The bracket of part k, e.g. ``[s1r,s2m]``."""
+        names = (a + LEVELS[level][0] for a, level in zip(self.agents, self.parts[k].levels, strict=True))
+        return f"[{','.join(names)}]"
 
     def counts(self, episodes: int) -> tuple[int, ...]:
         """How many of ``episodes`` each part plays: exact shares, remainders to the largest fractions, first first."""
@@ -66,9 +72,14 @@ def _percent(share: Fraction) -> str:
     return f"{float(share):.10f}".rstrip("0").rstrip(".")
 
 
-def _fail(text: str, at: int, why: str) -> FormatError:
+def example(spec: EnvSpec) -> str:
+    """A recipe that fits this environment, for messages."""
+    return f"100%[{','.join(agent + LEVELS[1][0] for agent in spec.agents)}]"
+
+
+def _fail(spec: EnvSpec, text: str, at: int, why: str) -> FormatError:
     shown = f"{text[:at]}»{text[at:]}" if at <= len(text) else text
-    return FormatError(f"recipe {shown!r}: {why} (at »); expected something like '{EXAMPLE}'")
+    return FormatError(f"recipe {shown!r}: {why} (at »); expected something like '{example(spec)}'")
 
 
 def _levels(text: str, at: int, inside: str, spec: EnvSpec) -> tuple[int, ...]:
@@ -79,16 +90,18 @@ def _levels(text: str, at: int, inside: str, spec: EnvSpec) -> tuple[int, ...]:
         here = at + len(raw) - len(raw.lstrip())
         at += len(raw) + 1
         if letter not in LETTERS:
-            raise _fail(text, here, f"{item!r} does not end in {', '.join(LETTERS)} for {', '.join(LEVELS)}")
+            raise _fail(spec, text, here, f"{item!r} does not end in {', '.join(LETTERS)} for {', '.join(LEVELS)}")
         if name not in spec.agents:
             hint = registry.did_you_mean(name, spec.agents)
-            raise _fail(text, here, f"{name!r} is no agent of {spec.id} ({', '.join(spec.agents)}).{hint}")
+            raise _fail(spec, text, here, f"{name!r} is no agent of {spec.id} ({', '.join(spec.agents)}).{hint}")
         if name in found:
-            raise _fail(text, here, f"{name!r} stands twice in one bracket")
+            raise _fail(spec, text, here, f"{name!r} stands twice in one bracket")
         found[name] = LETTERS[letter]
     missing = [a for a in spec.agents if a not in found]
     if missing:
-        raise _fail(text, at - 1, f"{', '.join(missing)} of {spec.id} missing; every agent stands in every bracket")
+        raise _fail(
+            spec, text, at - 1, f"{', '.join(missing)} of {spec.id} missing; every agent stands in every bracket"
+        )
     return tuple(found[a] for a in spec.agents)
 
 
@@ -103,20 +116,22 @@ def parse_recipe(text: str, spec: EnvSpec) -> Recipe:
     while True:
         found = _SHARE.match(text, at)
         if not found:
-            raise _fail(text, at, "no share and bracket here")
+            raise _fail(spec, text, at, "no share and bracket here")
         percent = Fraction(found["share"])
         if not 0 < percent <= 100:
-            raise _fail(text, found.start("share"), f"a share of {found['share']} %, expected above 0 and at most 100")
+            raise _fail(
+                spec, text, found.start("share"), f"a share of {found['share']} %, expected above 0 and at most 100"
+            )
         parts.append(Part(percent, _levels(text, found.start("agents"), found["agents"], spec)))
         at = found.end()
         if at == len(text):
             break
         if text[at] != "+":
-            raise _fail(text, at, "neither '+' nor the end")
+            raise _fail(spec, text, at, "neither '+' nor the end")
         at += 1
     total = sum(p.percent for p in parts)
     if total != 100:
-        raise _fail(text, len(text), f"the shares sum to {_percent(Fraction(total))} %, not 100 %")
+        raise _fail(spec, text, len(text), f"the shares sum to {_percent(Fraction(total))} %, not 100 %")
     return Recipe(spec.agents, tuple(parts))
 
 
@@ -142,6 +157,7 @@ def _all(agents: str, letter: str) -> str:
 
 
 _2S3Z = "s1 s2 z1 z2 z3"
+_BALANCED = "Fig. 4(c) names the quality; that all agents are of that level is our reading of 'agent-wise balanced'."
 
 RECIPES: dict[tuple[str, str], NamedRecipe] = {
     ("smac/2s3z", "low"): NamedRecipe(
@@ -159,13 +175,13 @@ RECIPES: dict[tuple[str, str], NamedRecipe] = {
         note="Section 'Ablation study', Fig. 4(b).",
     ),
     ("smac/2s3z", "random-balanced"): NamedRecipe(
-        text=f"100%{_all(_2S3Z, 'r')}", provenance="verbatim", note="Fig. 4(c), random."
+        text=f"100%{_all(_2S3Z, 'r')}", provenance="reconstructed", note=_BALANCED
     ),
     ("smac/2s3z", "medium-balanced"): NamedRecipe(
-        text=f"100%{_all(_2S3Z, 'm')}", provenance="verbatim", note="Fig. 4(c), medium."
+        text=f"100%{_all(_2S3Z, 'm')}", provenance="reconstructed", note=_BALANCED
     ),
     ("smac/2s3z", "expert-balanced"): NamedRecipe(
-        text=f"100%{_all(_2S3Z, 'e')}", provenance="verbatim", note="Fig. 4(c), expert."
+        text=f"100%{_all(_2S3Z, 'e')}", provenance="reconstructed", note=_BALANCED
     ),
     ("toy/signals", "low"): NamedRecipe(
         text="50%[a1r,a2r,b1r,b2r] + 50%[a1r,a2e,b1r,b2e]", provenance="ours", note="For tests and tutorials."
@@ -182,6 +198,6 @@ def qualities(env_id: str) -> list[str]:
 def named_recipe(env_id: str, quality: str) -> NamedRecipe:
     """The recipe of that name. Raises UnknownName with the nearest."""
     if (env_id, quality) not in RECIPES:
-        hint = f"Or give your own recipe, like '{EXAMPLE}'."
+        hint = "Or give a recipe of your own (see `offmarl-bench generate --help`)."
         raise registry.unknown(f"quality of {env_id}", quality, qualities(env_id), hint)
     return RECIPES[env_id, quality]

@@ -102,6 +102,7 @@ def write_dataset(
     parts: Sequence[Columns],
     metadata: Mapping[str, Any],
     *,
+    temporary: Path | None = None,
     threads: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> str:
@@ -112,6 +113,7 @@ def write_dataset(
         spec: the environment.
         parts: columns with the same names; may be memory maps, no part is copied as a whole.
         metadata: JSON fields beside those of ``format.metadata.encode``.
+        temporary: the name while it is written, on the same disk; None means a hidden one beside ``path``.
         threads: packing threads; None means one for each core.
         progress: called with a number of raw bytes whenever so many have been written.
 
@@ -133,7 +135,7 @@ def write_dataset(
     encode(spec, "", metadata)  # refuse bad metadata before the long work, not after it
     workers = threads or cores()
     digest = ContentHash(spec)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(workers) as pool, h5py.File(temporary, "w", libver=LIBRARY) as file:

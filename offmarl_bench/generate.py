@@ -1,0 +1,323 @@
+"""Generate a dataset: recipe × policy pool → shards → one file.
+
+Shards are played in any order by any number of workers, each from its own seeds, and kept until all are there; a
+run that was killed goes on with those it has. The content of the file depends on the run's signature alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from tqdm import tqdm
+
+from offmarl_bench import provenance
+from offmarl_bench.atomic import write_atomic
+from offmarl_bench.envs import get_suite, split_id
+from offmarl_bench.errors import FormatError, OffmarlError
+from offmarl_bench.executors import LocalExecutor
+from offmarl_bench.format.reader import read_metadata
+from offmarl_bench.format.schema import FORMAT_VERSION, Columns
+from offmarl_bench.format.writer import write_dataset
+from offmarl_bench.ids import DatasetId, path_of
+from offmarl_bench.pool import Pool, load_pool
+from offmarl_bench.recipes import NamedRecipe, Recipe, named_recipe, parse_recipe
+from offmarl_bench.shards import SHARD_EPISODES, Shard, composition, is_done, open_shard, play
+from offmarl_bench.types import EnvSpec
+
+try:
+    import fcntl
+except ImportError:  # Windows has none; there nobody stops two processes from working on the same dataset
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+SIGNATURE_FILE = "signature.json"
+PARTS = ".parts"
+MERGED = "merged.h5"
+QUARTILES = (25, 50, 75)
+DECIDING = ("offmarl-bench", "numpy", "torch", "numba", "mujoco", "mpe2")
+"""Packages whose version can change what is played: shards made with others are not mixed."""
+CUSTOM = "custom"
+
+
+class Executor(Protocol):
+    """What ``executor`` must offer; see ``executors``."""
+
+    def map(self, fn: Callable[[Shard], int], tasks: Iterable[Shard]) -> Iterator[int]:
+        """Results in order of completion."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run of ``generate``, resolved."""
+
+    spec: EnvSpec
+    recipe: Recipe
+    named: NamedRecipe | None
+    dataset: DatasetId
+    pool: Pool
+    episodes: int
+    seed: int
+    backend: str
+    out: Path
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Everything that decides the content."""
+        versions = {k: v for k, v in provenance.versions().items() if k in DECIDING}
+        return {
+            "environment": self.spec.id, "backend": self.backend, "recipe": str(self.recipe), "seed": self.seed,
+            "episodes": self.episodes, "pool": self.pool.hash, "format_version": FORMAT_VERSION,
+            "shard_episodes": SHARD_EPISODES, "versions": versions,
+        }  # fmt: skip
+
+    @property
+    def command(self) -> str:
+        """The command that makes this dataset again."""
+        suite, map_name = split_id(self.spec.id)
+        what = f"--recipe '{self.recipe}'" if self.named is None else f"--quality {self.dataset.quality}"
+        return f"offmarl-bench generate {suite} {map_name} {what} --episodes {self.episodes} --seed {self.seed}"
+
+    def shards(self, folder: Path) -> list[Shard]:
+        """All shards of the run, with their files in ``folder``."""
+        digest = hashlib.sha256(json.dumps(self.signature, sort_keys=True).encode()).hexdigest()
+        return [
+            Shard(
+                env_id=self.spec.id, recipe=self.recipe, pool=self.pool, seed=self.seed, episodes=self.episodes,
+                index=k, folder=folder, signature=digest,
+            )
+            for k in range(-(-self.episodes // SHARD_EPISODES))
+        ]  # fmt: skip
+
+
+def _plan(
+    env_id: str, recipe: str | None, quality: str | None, episodes: int, seed: int, out: Path | None, pool: Pool | None
+) -> Plan:
+    if (recipe is None) == (quality is None):
+        raise FormatError(f"generate({env_id!r}): give either a recipe or a quality, and not both")
+    if episodes < 1 or seed < 0:
+        raise FormatError(f"generate({env_id!r}): {episodes} episodes with seed {seed}; expected ≥ 1 and a seed ≥ 0")
+    suite_name, map_name = split_id(env_id)
+    suite = get_suite(suite_name)
+    spec = suite.spec(map_name)
+    named = None if quality is None else named_recipe(env_id, quality)
+    parsed = parse_recipe(recipe if named is None else named.text, spec)  # type: ignore[arg-type]
+    label = quality or f"{CUSTOM}-{hashlib.sha256(str(parsed).encode()).hexdigest()[:8]}"
+    dataset = DatasetId(suite_name, map_name, label, 1 if named is None else named.version)
+    chosen = load_pool(env_id) if pool is None else pool
+    if chosen.env_id != env_id:
+        raise FormatError(f"generate({env_id!r}): the pool is of {chosen.env_id}; give one of {env_id}")
+    for level in sorted({name for part in parsed.parts for name in part.level_names}):
+        chosen.members_of(level)  # an empty level is said now, not in a worker
+    return Plan(
+        spec=spec, recipe=parsed, named=named, dataset=dataset, pool=chosen, episodes=episodes, seed=seed,
+        backend=suite.backend(), out=path_of(dataset) if out is None else out,
+    )  # fmt: skip
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    flat = [
+        {f"{k}.{i}" if i else k: v for k, x in s.items() for i, v in (x.items() if isinstance(x, dict) else [("", x)])}
+        for s in (old, new)
+    ]
+    keys = [k for k in sorted({*flat[0], *flat[1]}) if flat[0].get(k) != flat[1].get(k)]
+    return ", ".join(f"{k} was {flat[0].get(k)!r} and is {flat[1].get(k)!r}" for k in keys)
+
+
+def _already_there(plan: Plan, overwrite: bool) -> bool:
+    """True if the target is this very dataset. Raises OffmarlError if it is something else that may not be replaced."""
+    if not plan.out.exists():
+        return False
+    try:
+        old = read_metadata(plan.out)[1].get("signature")
+    except FormatError:
+        old = None
+    if old == plan.signature:
+        return True
+    if overwrite:
+        return False
+    what = _differences(old, plan.signature) if isinstance(old, dict) else "it was not made by `generate`"
+    raise OffmarlError(
+        f"{plan.out} exists and is another dataset: {what}; choose another file with --out, "
+        "or replace it with --overwrite (overwrite=True)"
+    )
+
+
+def _prepare(plan: Plan, folder: Path, overwrite: bool) -> None:
+    """Make the folder of parts, or check that what is in it is of this run."""
+    stated = folder / SIGNATURE_FILE
+    if stated.exists():
+        try:
+            old = json.loads(stated.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            old = {}
+        if old == plan.signature:
+            return
+        if not overwrite:
+            raise OffmarlError(
+                f"{folder} holds parts of another run: {_differences(old, plan.signature)}; finish that run with its "
+                "own settings, remove the folder, or start anew with --overwrite (overwrite=True)"
+            )
+        shutil.rmtree(folder)
+    write_atomic(stated, json.dumps(plan.signature, indent=1, sort_keys=True).encode())
+
+
+def describe_returns(returns: Float64[np.ndarray, " E"]) -> dict[str, float | int]:
+    """Mean, standard deviation, extremes and quartiles of episode returns."""
+    quarters = np.percentile(returns, QUARTILES).tolist()
+    return {
+        "episodes": len(returns), "mean": float(returns.mean()), "std": float(returns.std()),
+        "min": float(returns.min()), "q25": quarters[0], "median": quarters[1], "q75": quarters[2],
+        "max": float(returns.max()),
+    }  # fmt: skip
+
+
+def _statistics(plan: Plan, parts: list[Columns]) -> dict[str, Any]:
+    rewards = np.concatenate([p["rewards"] for p in parts]).astype(np.float64)
+    starts = np.flatnonzero(np.concatenate([p["is_first"] for p in parts]))
+    returns = np.add.reduceat(rewards, starts)
+    lengths: Int64[np.ndarray, " E"] = np.diff(np.append(starts, len(rewards))) - 1
+    played = composition(plan.recipe, plan.episodes, plan.seed)
+    compositions = [
+        {"composition": plan.recipe.part_text(k), **describe_returns(returns[played == k])}
+        for k in range(len(plan.recipe.parts))
+        if (played == k).any()
+    ]
+    return {
+        "episodes": plan.episodes, "steps": int(lengths.sum()), "return_mean": float(returns.mean()),
+        "length_mean": float(lengths.mean()), "returns": describe_returns(returns), "compositions": compositions,
+    }  # fmt: skip
+
+
+def _metadata(plan: Plan, parts: list[Columns]) -> dict[str, Any]:
+    """Where the dataset comes from; the fields are described in ``docs/format.md``."""
+    named = plan.named
+    return {
+        "dataset_id": str(plan.dataset),
+        "recipe": str(plan.recipe),
+        "recipe_name": None if named is None else plan.dataset.quality,
+        "recipe_provenance": None if named is None else named.provenance,
+        "recipe_note": None if named is None else named.note,
+        "paper_mean": None if named is None else named.paper_mean,
+        "seed": plan.seed,
+        "pool_hash": plan.pool.hash,
+        "reference_random": plan.pool.reference_random,
+        "reference_expert": plan.pool.reference_expert,
+        "backend": plan.backend,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "command": plan.command,
+        "signature": plan.signature,
+        **_statistics(plan, parts),
+    }
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else may work in the folder of parts; the lock goes with its process, however that ends."""
+    busy = f"another process is generating into {folder}; wait for it or end it"
+    try:
+        file = (folder / SIGNATURE_FILE).open("rb")
+    except OSError as e:  # it has just finished and cleaned up
+        raise OffmarlError(busy) from e
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as e:
+                raise OffmarlError(busy) from e
+        yield
+
+
+def _merge(plan: Plan, shards: list[Shard], folder: Path, progress: bool) -> None:
+    parts = [open_shard(s, plan.spec) for s in shards]
+    total = sum(column.nbytes for part in parts for column in part.values())
+    bar = tqdm(total=total, unit="B", unit_scale=True, desc="merge", disable=None if progress else True)
+    with bar:
+        write_dataset(
+            plan.out, plan.spec, parts, _metadata(plan, parts), temporary=folder / MERGED, progress=bar.update
+        )
+
+
+def generate(
+    env_id: str,
+    *,
+    recipe: str | None = None,
+    quality: str | None = None,
+    episodes: int = 10_000,
+    seed: int = 0,
+    workers: int = 1,
+    executor: Executor | None = None,
+    out: Path | None = None,
+    pool: Pool | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Generate a dataset, or go on with one that was begun.
+
+    Args:
+        env_id: ``suite/map``.
+        recipe: in the paper's notation; or else
+        quality: the name of a recipe.
+        episodes: number of episodes.
+        seed: master seed.
+        workers: processes on this machine; changes the time, never the content.
+        executor: runs the shards instead of ``workers`` local processes.
+        out: the file; None means the place of its id in the datasets folder.
+        pool: who plays; None means the environment's own pool.
+        overwrite: replace an existing file, or begun parts, of another run.
+        progress: show bars on stderr if that is a terminal.
+
+    Returns:
+        The file. If it is there already with the same signature, nothing is played.
+
+    Raises:
+        UnknownName: no such environment, quality or pool, or a level that the pool lacks.
+        FormatError: a recipe that does not fit.
+        OffmarlError: another dataset is in the way; or the disk is full or read-only, or a worker was killed: then
+            finished shards are kept and the same call goes on from there.
+    """
+    plan = _plan(env_id, recipe, quality, episodes, seed, out, pool)
+    folder = plan.out.with_name(plan.out.name + PARTS)
+    if _already_there(plan, overwrite):
+        log.warning("%s is there already, made with the same settings: nothing to do", plan.out)
+        shutil.rmtree(folder, ignore_errors=True)
+        return plan.out
+    _prepare(plan, folder, overwrite)
+    with _alone(folder):
+        _play_and_merge(plan, folder, executor or LocalExecutor(workers), progress)
+        shutil.rmtree(folder, ignore_errors=True)
+    return plan.out
+
+
+def _play_and_merge(plan: Plan, folder: Path, executor: Executor, progress: bool) -> None:
+    shards = plan.shards(folder)
+    todo = [s for s in shards if not is_done(s, plan.spec)]
+    done = plan.episodes - sum(s.count for s in todo)
+    if done:
+        log.info("going on after %d of %d episodes", done, plan.episodes)
+    try:
+        bar = tqdm(
+            total=plan.episodes,
+            initial=done,
+            unit="episode",
+            desc=str(plan.dataset),
+            disable=None if progress else True,
+        )
+        with bar:
+            for count in executor.map(play, todo):
+                bar.update(count)
+        _merge(plan, shards, folder, progress)
+    except OffmarlError as e:
+        raise OffmarlError(f"{e} (finished shards are kept in {folder}; the same command goes on from there)") from e

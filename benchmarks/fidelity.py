@@ -69,12 +69,12 @@ def published_fight(real: dict[str, Any]) -> list[str]:
             rows += _snapshot(t, real[f"t{t}"], env.units())
         if done.all():
             break
-    quartiles = np.percentile(length, [5, 50, 95])
+    quantiles = ", ".join(f"{q:.0f}" for q in np.percentile(length, [5, 50, 95]))
+    lost = 100 * (1 - step.info["battle_won"].mean())
     rows += [
         "",
-        f"Real game: lost at step 52. Ours ({FIGHTS} seeds): lost in "
-        f"{100 * (1 - step.info['battle_won'].mean()):.1f} % of them, at step {length.mean():.1f} on average (5 %, 50 %, 95 %: "
-        f"{', '.join(f'{q:.0f}' for q in quartiles)}).",
+        f"Real game: lost at step 52. Ours ({FIGHTS} seeds): lost in {lost:.1f} % of them, "
+        f"at step {length.mean():.1f} on average (5 %, 50 %, 95 %: {quantiles}).",
     ]
     return rows
 
@@ -103,8 +103,8 @@ def main() -> None:
         "# How near is the embedded engine to StarCraft II?",
         "",
         "Written by `python benchmarks/fidelity.py`; do not edit. The real game's numbers come from public logs of",
-        "runs with StarCraft II; ours from the engine in this repository. Nothing is fitted per map: units, ranges, speeds,",
-        "weapon timings and the game loop are StarCraft's own data, the rest is mechanics.",
+        "runs with StarCraft II; ours from the engine in this repository. Nothing is fitted per map: units, ranges,",
+        "speeds, weapon timings and the game loop are StarCraft's own data, the rest is mechanics.",
         "",
         "## Uniformly random legal play",
         "",
@@ -122,8 +122,8 @@ def main() -> None:
         *published_fight(real),
         "",
         "What decided it: a zealot's attack is two hits, the second one channelled. Any new order interrupts it, the",
-        "same attack order sent again included (SMAC sends one every step). Without that rule the fight above lasts far",
-        "longer and the enemy's last zealot dies.",
+        "same attack order sent again included (SMAC sends one every step). Without that rule the fight above lasts",
+        "far longer and the enemy's last zealot dies.",
         "",
         "Not tried: the real game itself, which cannot be installed here.",
         "",

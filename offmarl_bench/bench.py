@@ -22,6 +22,7 @@ from jaxtyping import Shaped
 from offmarl_bench.agent import make_agent
 from offmarl_bench.envs import get_suite, make_env, split_id
 from offmarl_bench.envs.base import BatchedEnv
+from offmarl_bench.format.chunks import cores
 from offmarl_bench.generate import generate
 from offmarl_bench.loader import Dataset, load_dataset
 from offmarl_bench.policies import UniformPolicy
@@ -172,14 +173,14 @@ def bench_load(dataset: str | Path, *, seconds: float = SECONDS, seed: int = 0) 
             case=f"{name}: whole file, {megabytes:.0f} MB in memory",
             value=megabytes / best,
             unit="MB/s",
-            threads=numba.config.NUMBA_NUM_THREADS,
+            threads=cores(),
             seconds=best,
         )
     ]
     with one_core():
         g = generator(seed, "bench")
         for case, window in (("episodes", None), ("windows of 10", 10)):
-            count, elapsed = _rate(lambda w=window: data.sample(BATCH, generator=g, window=w), seconds)  # type: ignore[misc]
+            count, elapsed = _rate(lambda w=window: data.sample(BATCH, generator=g, window=w), seconds)
             rows.append(
                 Measurement(
                     bench="load",
@@ -234,7 +235,7 @@ def bench_train(
                 started = time.perf_counter()
                 phase.start()
                 if phase.scalable:
-                    count, elapsed = _rate(lambda p=phase, h=g: p.update(p.batches(h)), seconds)  # type: ignore[misc]
+                    count, elapsed = _rate(lambda p=phase, h=g: p.update(p.batches(h)), seconds)
                 else:
                     for _ in range(phase.steps):
                         phase.update(phase.batches(g))

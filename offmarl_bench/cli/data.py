@@ -37,9 +37,10 @@ def _check_recipe(env_id: str, recipe: str) -> None:
 @workers_option
 @click.option("--executor", default="local", show_default=True, help="What the work is spread over.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file; default: in $OFFMARL_HOME.")
+@click.option("--overwrite", is_flag=True, help="Replace another dataset that is in the way.")
 def generate(
     suite: str, map_name: str, quality: str | None, recipe: str | None, episodes: int, seed: int, workers: int,
-    executor: str, out: Path | None,
+    executor: str, out: Path | None, overwrite: bool,
 ) -> None:  # fmt: skip
     """Generate a dataset of SUITE/MAP by playing trained policies in the composition of a recipe.
 
@@ -54,7 +55,7 @@ def generate(
         _check_recipe(f"{suite}/{map_name}", recipe)
     path = run(
         f"{suite}/{map_name}", recipe=recipe, quality=quality, episodes=episodes, seed=seed, workers=workers,
-        executor=registry.resolve("executors", executor)(workers), out=out,
+        executor=registry.resolve("executors", executor)(workers), out=out, overwrite=overwrite,
     )  # fmt: skip
     click.echo(path)
 

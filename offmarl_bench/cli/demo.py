@@ -28,8 +28,10 @@ def demo(env_id: str, quality: str, episodes: int, seeds: int, budget: str | int
     """
     import os
 
-    from offmarl_bench import home, report
+    from offmarl_bench import home
     from offmarl_bench.demo import demo as run
+    from offmarl_bench.report import build_report
+    from offmarl_bench.report_formats import render
 
     place = home.home() / FOLDER
     os.environ[home.VARIABLE] = str(place)
@@ -37,5 +39,5 @@ def demo(env_id: str, quality: str, episodes: int, seeds: int, budget: str | int
         AGENTS, env_id=env_id, quality=quality, episodes=episodes, seeds=seeds, budget=budget, workers=workers,
         device=device_name(device),
     )  # fmt: skip
-    click.echo(report.table(results, "text"))
+    click.echo(render(build_report(results, seeds=seeds)))
     click.echo(f"The dataset, the trained agents and the results are under {place}")

@@ -65,8 +65,9 @@ def evaluate(
 
     Without --dataset every dataset under $OFFMARL_HOME is taken; where there is none, smac/2s3z/low is generated.
     """
-    from offmarl_bench import report
     from offmarl_bench.evaluate import benchmark
+    from offmarl_bench.report import build_report
+    from offmarl_bench.report_formats import render
 
     overrides = settings(pairs)
     results = benchmark(
@@ -78,7 +79,7 @@ def evaluate(
 
         print_json([to_json(r) for r in results])
     else:
-        click.echo(report.table(results, "text"))
+        click.echo(render(build_report(results, seeds=seeds)), nl=False)
 
 
 @click.command(epilog=examples("offmarl-bench table", "offmarl-bench table --format latex --dataset smac/2s3z/low-v1"))
@@ -86,8 +87,9 @@ def evaluate(
 @click.option("--dataset", "datasets", type=DatasetName(), multiple=True, help="Repeatable; default: all results.")
 def table(layout: str, datasets: tuple[str, ...]) -> None:
     """Print the stored results as a table: Behavior, the agents, the paper's value beside."""
-    from offmarl_bench import report
+    from offmarl_bench.report import build_report
+    from offmarl_bench.report_formats import render
     from offmarl_bench.results import load_results, of_datasets
 
     results = load_results()
-    click.echo(report.table(of_datasets(results, datasets) if datasets else results, layout))
+    click.echo(render(build_report(of_datasets(results, datasets) if datasets else results), layout), nl=False)

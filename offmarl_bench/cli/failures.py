@@ -32,20 +32,29 @@ ADVICE = {
 class Failure(click.ClickException):
     """One line on stderr and an exit code; no usage text."""
 
-    def __init__(self, message: str, exit_code: int = FAILURE) -> None:
+    exit_code = FAILURE
+
+    def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
         click.echo(f"Error: {self.message}", err=True)
 
 
+class Misnamed(Failure):
+    """A name that does not exist: the command line is at fault, though click could not know."""
+
+    exit_code = USAGE
+
+
 class Interrupted(Failure):
     """Ctrl-C."""
 
+    exit_code = INTERRUPTED
+
     def __init__(self) -> None:
-        super().__init__("interrupted; what was finished is kept, and the same command goes on from there", INTERRUPTED)
+        super().__init__("interrupted; what was finished is kept, and the same command goes on from there")
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line, on a line of its own after the terminal's ^C."""
@@ -69,7 +78,7 @@ def one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         raise Interrupted from None
     except UnknownName as e:
-        raise Failure(str(e), USAGE) from e
+        raise Misnamed(str(e)) from e
     except OffmarlError as e:
         raise Failure(str(e)) from e
     except OSError as e:

@@ -23,10 +23,10 @@ EVALUATION_EPISODES = 32
 
 
 def cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Cores this process may use: the default number of workers."""
+    from offmarl_bench.format import chunks
+
+    return chunks.cores()
 
 
 def examples(*lines: str) -> str:
@@ -34,7 +34,7 @@ def examples(*lines: str) -> str:
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
-class EnvId(click.ParamType):
+class EnvId(click.ParamType[str]):
     """``suite/map``."""
 
     name = "suite/map"
@@ -50,7 +50,7 @@ class EnvId(click.ParamType):
         return str(value)
 
 
-class DatasetName(click.ParamType):
+class DatasetName(click.ParamType[str]):
     """``suite/map/quality[-vN]``, or a path to an .h5 file."""
 
     name = "dataset"
@@ -68,7 +68,7 @@ class DatasetName(click.ParamType):
         return str(value)
 
 
-class BudgetType(click.ParamType):
+class BudgetType(click.ParamType[str | int]):
     """``paper``, ``quick``, or a number of updates."""
 
     name = "paper|quick|N"
@@ -83,7 +83,7 @@ class BudgetType(click.ParamType):
             self.fail(str(e), param, ctx)
 
 
-class Setting(click.ParamType):
+class Setting(click.ParamType[tuple[str, Any]]):
     """``key=value`` with a TOML value; bare words are text."""
 
     name = "key=value"

@@ -11,6 +11,7 @@ Differences from the paper and from PyMARL:
   of time as terminal; ``horizon_is_terminal`` brings that back.
 * The target networks are copied every ``target_interval`` updates. PyMARL counts 200 episodes, which with its one
   update an episode is the same number.
+* Optionally targets over several steps (``td_lambda``), uncorrected for exploration as in PyMARL 2.
 * Double Q-learning (PyMARL's default; the paper's Eq. (6) takes the target network's own maximum).
 * Offline there is no correction for actions that the data never tried: that is the baseline's point.
 """
@@ -29,7 +30,7 @@ from offmarl_bench.agent import Agent, Metrics, Phase
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.loader import Dataset
 from offmarl_bench.nn import HIDDEN, Actor, previous_actions
-from offmarl_bench.ops import hard_update, masked_argmax, take, td_target
+from offmarl_bench.ops import hard_update, lambda_return, masked_argmax, take
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch, EnvSpec
@@ -55,6 +56,11 @@ class QMIXConfig:
     """Greatest norm of the gradient over all parameters together."""
     gamma: float = 0.99
     """Discount γ."""
+    td_lambda: float = 0.0
+    """λ of the target, ``ops.lambda_return``; 0 is the paper's one-step target, PyMARL 2 takes 0.6."""
+    td_lambda: float = 0.0
+    """λ of the return that is learnt: 0 is the one-step target of the paper and of PyMARL; the pools use 0.6, as
+    the tuned QMIX of arXiv:2102.03479 does."""
     target_interval: int = 200
     """Updates between two copies of the networks into their targets."""
     batch_size: int = 32
@@ -70,7 +76,7 @@ class QMIXConfig:
         for name in ("hidden", "mixer_embed", "hypernet_hidden", "target_interval", "batch_size", "steps"):
             if getattr(self, name) < 1:
                 raise FormatError(f"QMIX: {name} is {getattr(self, name)!r}, expected at least 1")
-        for name in ("gamma", "play_epsilon"):
+        for name in ("gamma", "td_lambda", "play_epsilon"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise FormatError(f"QMIX: {name} is {getattr(self, name)!r}, expected a number from 0 to 1")
         for name in ("lr", "grad_clip"):
@@ -195,7 +201,9 @@ class QMIX(Agent):
             legal = None if batch.legal is None else batch.legal[lane_now, time_now + 1]
             future = self.target_mixer(double_q(q[after], target_q[after], legal), state[after])
             ended = last_steps(batch) if config.horizon_is_terminal else batch.terminated
-            target = td_target(batch.rewards[lane_now, time_now], future, ended[lane_now, time_now], config.gamma)
+            value = torch.zeros_like(batch.rewards).index_put((lane_now, time_now), future)
+            target = lambda_return(batch.rewards, value, ended, batch.mask, config.gamma, config.td_lambda)
+            target = target[lane_now, time_now]
         loss = td_loss(q_tot, target)
         self.optimizers["learner"].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -122,6 +122,13 @@ def test_update_computes_the_loss_of_plain_loops_with_padding_ends_and_cuts() ->
         assert float(model.update(collate(batch, SPEC))["loss"]) == pytest.approx(expected, rel=1e-4)
 
 
+def test_td_lambda_of_one_sums_rewards_to_the_end() -> None:
+    ends = [shortened(e, 4) for e in episodes(4)]
+    returns = [sum(0.99 ** (k - t) * e.rewards[k] for k in range(t, 4)) for e in ends for t in range(4)]
+    target = float(agent(td_lambda=1.0).update(collate(ends, SPEC))["target"])
+    assert target == pytest.approx(np.mean(returns), rel=1e-5)
+
+
 def test_padding_changes_nothing() -> None:
     short = [shortened(e, 3) for e in episodes(4)]
     model, long = agent(), collate(episodes(8), SPEC)

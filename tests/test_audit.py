@@ -1,0 +1,144 @@
+"""``verify``: silent on sound data, and one finding for each way of breaking it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from offmarl_bench.audit import Report, verify
+from offmarl_bench.errors import FormatError, UnknownName
+from offmarl_bench.format.reader import read_dataset
+from offmarl_bench.format.schema import Columns
+from offmarl_bench.format.writer import write_dataset
+from offmarl_bench.generate import generate
+from tests.toy_pool import toy_pool
+
+EPISODES = 40
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("audit") / "low.h5"
+    return generate("toy/signals", quality="low", episodes=EPISODES, pool=toy_pool(), out=out, progress=False)
+
+
+def test_sound_data_has_no_errors(sound: Path) -> None:
+    report = verify(sound)
+    assert report.ok
+    assert (report.dataset_id, report.episodes, report.steps) == ("toy/signals/low-v1", EPISODES, EPISODES * 8)
+    assert not report.findings
+    assert str(report).endswith(f"content hash {report.content_hash}: ok")
+    assert report.to_json()["ok"] is True
+
+
+Spoil = Callable[[Columns], None]
+
+
+def spoiled(sound: Path, tmp_path: Path, spoil: Spoil, **metadata: object) -> Report:
+    """The report on a copy whose columns were changed before it was written, so that its hash is right."""
+    contents = read_dataset(sound)
+    columns = {k: v.copy() for k, v in contents.columns.items()}
+    spoil(columns)
+    own = {k: v for k, v in contents.metadata.items() if k not in ("spec", "content_hash")}
+    write_dataset(tmp_path / "x.h5", contents.spec, [columns], {**own, **metadata})
+    return verify(tmp_path / "x.h5")
+
+
+def put(name: str, where: object, value: object) -> Spoil:
+    def spoil(columns: Columns) -> None:
+        columns[name][where] = value  # type: ignore[index]
+
+    return spoil
+
+
+def twice(columns: Columns) -> None:
+    for name in columns:
+        if name != "episode_id":
+            columns[name][9:18] = columns[name][:9]
+
+
+def one_illegal(columns: Columns) -> None:
+    columns["legal_actions"][3, 1, columns["actions"][3, 1]] = False
+
+
+def all_illegal(columns: Columns) -> None:
+    columns["legal_actions"][3, 1] = False
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (put("observations", (12, 0, 0), np.nan), r"observations finite: 1 rows, .* row 12 \(episode 1, step 3\)"),
+        (put("state", (12, 0), np.inf), "state finite: 1 rows"),
+        (put("rewards", 12, np.nan), "rewards finite: 1 rows"),
+        (put("behavior_logprob", (12, 0), np.nan), "behavior_logprob finite: 1 rows"),
+        (one_illegal, "actions legal: 1 rows, the first is row 3"),
+        (all_illegal, "a legal action for every agent: 1 rows"),
+        (put("actions", (8, 0), 1), "actions of last rows are 0: 1 rows, the first is row 8"),
+        (put("rewards", 8, 1), "rewards of last rows are 0: 1 rows"),
+        (put("behavior_level", (8, 0), 1), "behavior_level of last rows is -1: 1 rows"),
+        (put("behavior_policy", (8, 0), 1), "behavior_policy of last rows is -1: 1 rows"),
+        (put("episode_id", 3, 7), "one episode_id an episode: 1 rows"),
+        (put("episode_id", slice(9, 18), 0), "episode_id unique: 1 ids are used again"),
+        (put("behavior_level", (3, 0), 3), "behavior_level from -1 to 2: 1 rows"),
+        (put("behavior_policy", (3, 0), -2), "behavior_policy at least -1: 1 rows"),
+        (put("behavior_logprob", (3, 0), 0.5), "behavior_logprob at most 0: 1 rows"),
+        (twice, "no episode twice: 1 of 40 are copies, the first is episode 1; give every episode its own seed"),
+        (put("behavior_level", (slice(8), 3), 1), "composition as in the recipe: 50%"),
+        (put("rewards", 0, 0.125), "metadata 'return_mean': states"),
+    ],
+)  # fmt: skip
+def test_each_way_of_breaking_it_is_found(sound: Path, tmp_path: Path, spoil: Spoil, says: str) -> None:
+    report = spoiled(sound, tmp_path, spoil)
+    assert not report.ok
+    assert re.search(says, str(report))
+
+
+def test_warnings_do_not_fail(sound: Path, tmp_path: Path) -> None:
+    changing = spoiled(sound, tmp_path, put("behavior_level", (3, 0), 1))
+    assert changing.ok
+    assert "warning: one behaviour level an agent and episode: 1 rows" in str(changing)
+    nothing = spoiled(sound, tmp_path, put("rewards", slice(None), 0), return_mean=0)
+    assert nothing.ok
+    assert "warning: rewards: all are 0" in str(nothing)
+
+
+def test_episodes_of_the_wrong_length_are_found(sound: Path, tmp_path: Path) -> None:
+    def join(columns: Columns) -> None:
+        columns["is_last"][8] = columns["is_first"][9] = False
+        columns["timestep"][:18] = np.arange(18)
+
+    def cut(columns: Columns) -> None:
+        columns["is_last"][3] = columns["is_first"][4] = True
+        columns["timestep"][:9] = [0, 1, 2, 3, 0, 1, 2, 3, 4]
+
+    assert "error: length within the horizon: 1 episodes, up to 17 of 8 steps" in str(spoiled(sound, tmp_path, join))
+    found = str(spoiled(sound, tmp_path, cut))
+    assert "warning: episodes end or reach the horizon: 2 stop without is_terminal before step 8" in found
+
+
+def test_statements_and_hash_are_compared_with_the_content(sound: Path, tmp_path: Path) -> None:
+    def nothing(_: Columns) -> None:
+        return
+
+    assert "metadata 'steps': states 7, the content has 320" in str(spoiled(sound, tmp_path, nothing, steps=7))
+    assert "error: recipe in the metadata" in str(spoiled(sound, tmp_path, nothing, recipe="50%[x]"))
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        file["rewards"][0] += 1
+    assert "error: content hash: the file states" in str(verify(tmp_path / "x.h5"))
+
+
+def test_a_broken_file_is_a_finding_and_a_missing_one_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.h5").write_bytes(b"not HDF5")
+    report = verify(tmp_path / "x.h5")
+    assert not report.ok
+    assert "error: file: " in str(report)
+    with pytest.raises(FormatError, match=r"y.h5' does not exist; expected an HDF5 file"):
+        verify(tmp_path / "y.h5")
+    with pytest.raises(UnknownName, match="Generate it: `offmarl-bench generate toy signals --quality low`"):
+        verify("toy/signals/low")

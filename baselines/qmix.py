@@ -58,9 +58,6 @@ class QMIXConfig:
     """Discount γ."""
     td_lambda: float = 0.0
     """λ of the target, ``ops.lambda_return``; 0 is the paper's one-step target, PyMARL 2 takes 0.6."""
-    td_lambda: float = 0.0
-    """λ of the return that is learnt: 0 is the one-step target of the paper and of PyMARL; the pools use 0.6, as
-    the tuned QMIX of arXiv:2102.03479 does."""
     target_interval: int = 200
     """Updates between two copies of the networks into their targets."""
     batch_size: int = 32

@@ -141,6 +141,18 @@ def score(played: Rollout) -> dict[str, float | None]:
     }
 
 
+def read_json_lines(path: Path, *, whole: bool = False) -> list[dict[str, Any]]:
+    """Objects in a file, one a line, or a single one that fills it (``whole``). Raises FormatError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = [json.loads(part) for part in ([text] if whole else text.splitlines())]
+    except (OSError, ValueError, RecursionError) as e:
+        raise FormatError(f"{path}: cannot be read as JSON: {e}; delete the folder to train anew") from e
+    if not all(isinstance(p, dict) for p in found):
+        raise FormatError(f"{path}: expected JSON objects; delete the folder to train anew")
+    return found
+
+
 def snapshot_name(step: int) -> str:
     """File name of the snapshot after ``step`` environment steps."""
     return f"step-{step:010d}.safetensors"
@@ -187,7 +199,7 @@ class SeedRun:
         if not path.exists():
             write_atomic(path, json.dumps(own, indent=1).encode())
             return
-        there = json.loads(path.read_text(encoding="utf-8"))
+        there = read_json_lines(path, whole=True)[0]
         if there != json.loads(json.dumps(own)):
             changed = sorted(k for k in own | there if own.get(k) != there.get(k))
             raise FormatError(
@@ -199,13 +211,17 @@ class SeedRun:
         position = load_checkpoint(self.directory, self.agent, self.generator)
         if position is None:
             return False
-        lines = (self.directory / CURVE).read_text(encoding="utf-8").splitlines()
-        points = [json.loads(line) for line in lines]
-        self.curve = [p for p in points if p["rollouts"] <= position.step]
+        points = read_json_lines(self.directory / CURVE)
+        self.curve = [p for p in points if p.get("rollouts", position.step + 1) <= position.step]
         if not self.curve or self.curve[-1]["rollouts"] != position.step:
             raise FormatError(f"{self.directory / CURVE}: has no line for its checkpoint; delete the folder")
         self.rollouts, self.steps, self.owed = position.step, self.curve[-1]["steps"], self.curve[-1]["owed"]
         self._write_curve()
+        for path in (self.directory / SNAPSHOTS).glob("step-*.safetensors"):
+            if path.name > snapshot_name(self.steps):  # of the way that was lost with the killed process
+                path.unlink()
+        if self.steps >= self.config.steps:
+            return True
         wanted = min(self.rollouts, -(-self.config.replay // self.config.lanes))
         for k in range(wanted):
             first = (self.rollouts + k) * self.config.lanes

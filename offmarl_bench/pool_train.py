@@ -21,7 +21,7 @@ from offmarl_bench.envs import get_spec, get_suite, make_env, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import LocalExecutor
 from offmarl_bench.home import runs_dir
-from offmarl_bench.online import CURVE, SNAPSHOTS, OnlineTraining, score, train_seed
+from offmarl_bench.online import CURVE, SNAPSHOTS, OnlineTraining, read_json_lines, score, train_seed
 from offmarl_bench.policies import UniformPolicy
 from offmarl_bench.pool import Member, Pool, fingerprint, load_joint, pools_dir, save_pool
 from offmarl_bench.provenance import commit, versions
@@ -238,10 +238,7 @@ def train_pool(
                       desc=f"pool {env_id}", position=len(tasks), disable=None):  # fmt: skip
         measured += found
     measured.sort(key=lambda m: (m.seed, m.steps))
-    curves = {
-        str(s): [json.loads(line) for line in (work / f"seed-{s}" / CURVE).read_text(encoding="utf-8").splitlines()]
-        for s in config.seeds
-    }
+    curves = {str(s): read_json_lines(work / f"seed-{s}" / CURVE) for s in config.seeds}
     provenance = {
         "command": f"offmarl-bench pool train {suite} {map_name}",
         "commit": commit(),

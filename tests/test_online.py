@@ -105,7 +105,9 @@ def test_a_killed_run_goes_on_from_its_last_test(tmp_path: Path) -> None:
     run = SeedRun("toy/signals", 0, config, tmp_path)
     while run.steps < 384:  # beyond the checkpoint at 256, then killed
         run.advance()
+    (tmp_path / SNAPSHOTS / snapshot_name(300)).write_bytes(b"of the way that is lost")
     again = SeedRun("toy/signals", 0, config, tmp_path)
+    assert not (tmp_path / SNAPSHOTS / snapshot_name(300)).exists()
     assert (again.steps, again.rollouts) == (256, 2)
     assert len(again.replay) == 32
     assert again.agent.get_extra_state() == 32  # updates done, so that targets are copied on time
@@ -128,6 +130,16 @@ def test_a_curve_that_does_not_fit_its_checkpoint_is_refused(tmp_path: Path) -> 
     train_seed("toy/signals", 0, short(steps=256), tmp_path)
     (tmp_path / CURVE).write_text("")
     with pytest.raises(FormatError, match="has no line for its checkpoint"):
+        train_seed("toy/signals", 0, short(steps=512), tmp_path)
+
+
+def test_damaged_files_of_a_run_give_one_clear_line(tmp_path: Path) -> None:
+    train_seed("toy/signals", 0, short(steps=256), tmp_path)
+    (tmp_path / CURVE).write_text("{")
+    with pytest.raises(FormatError, match=r"curve.jsonl: cannot be read as JSON"):
+        train_seed("toy/signals", 0, short(steps=512), tmp_path)
+    (tmp_path / "settings.json").write_text("3")
+    with pytest.raises(FormatError, match=r"settings.json: expected JSON objects"):
         train_seed("toy/signals", 0, short(steps=512), tmp_path)
 
 

@@ -27,6 +27,7 @@ from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.nn import Actor, previous_actions
 from offmarl_bench.ops import masked_logits, masked_mean, take
 from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch, EnvSpec
 
 if TYPE_CHECKING:
@@ -64,24 +65,19 @@ class BCConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected a positive number")
 
 
-def agents_first(x: Tensor) -> Tensor:
-    """(B, T, N, …) → (B · N, T, …): each agent's history becomes a sequence of its own."""
-    return x.transpose(1, 2).flatten(0, 1)
-
-
 def bc_loss(
-    logits: Float[Tensor, "K T A"],
-    actions: Int[Tensor, "K T"],
-    legal: Bool[Tensor, "K T A"] | None,
-    mask: Bool[Tensor, "K T"],
+    logits: Float[Tensor, "*L A"],
+    actions: Int[Tensor, "*L"],
+    legal: Bool[Tensor, "*L A"] | None,
+    mask: Bool[Tensor, "*L"],
 ) -> Float[Tensor, ""]:
     """Mean of −log π_i(a_i | τ_i) over the steps in ``mask``. Eq. (11), arXiv:2211.15612.
 
     Args:
-        logits: outputs of the policy for K single-agent histories.
+        logits: outputs of the policy on the history of each agent and step.
         actions: what the data did.
         legal: legal actions; the others get probability 0.
-        mask: True on steps that count: real, and the agent alive.
+        mask: True on what counts: steps at which the agent is alive.
     """
     log_pi = torch.log_softmax(masked_logits(logits, legal), -1)
     return -masked_mean(take(log_pi, actions), mask)
@@ -121,14 +117,15 @@ class BC(Agent):
         ]
 
     def update(self, batch: Batch) -> Metrics:
-        """One gradient step on Eq. (11)."""
-        b, n = len(batch.obs), self.spec.N
-        last_actions = agents_first(previous_actions(batch.actions)[:, :-1])
-        ids = torch.arange(n, device=batch.obs.device).repeat(b)
-        logits = self.actor(agents_first(batch.obs[:, :-1]), last_actions, ids)
-        legal = None if batch.legal is None else agents_first(batch.legal[:, :-1])
-        mask = agents_first(batch.mask.unsqueeze(-1) & batch.alive[:, :-1])
-        loss = bc_loss(logits, agents_first(batch.actions), legal, mask)
+        """One gradient step on Eq. (11), over the K real steps of the batch laid out flat (see ``recurrence``)."""
+        rows = pack(batch.lengths - 1)  # the last observation of an episode has no action to imitate
+        lane, time = rows.lane, rows.time
+        last_actions = previous_actions(batch.actions)[lane, time]
+        ids = torch.arange(self.spec.N, device=lane.device).expand(len(lane), -1)
+        x = self.actor.inputs(batch.obs[lane, time], last_actions, ids)
+        logits = self.actor.net.packed(x, rows.counts)
+        legal = None if batch.legal is None else batch.legal[lane, time]
+        loss = bc_loss(logits, batch.actions[lane, time], legal, batch.alive[lane, time])
 
         optimizer = self.optimizers["actor"]
         optimizer.zero_grad()

@@ -31,12 +31,12 @@ def test_eq_11_by_hand() -> None:
 def test_padding_and_dead_agents_teach_nothing() -> None:
     episodes = expert_episodes(2)
     batch = collate(episodes, SPEC)
-    mask, alive = batch.mask.clone(), batch.alive.clone()
-    mask[1, 4:] = False
-    alive[0, 2, 3] = False
-    batch = replace(batch, mask=mask, alive=alive)
+    alive = batch.alive.clone()
+    alive[0, 7, 3] = False
+    batch = replace(batch, lengths=torch.tensor([8, 4]), alive=alive)
     spoiled = batch.actions.clone()
     spoiled[1, 7] = (spoiled[1, 7] + 1) % SPEC.A
+    spoiled[0, 7, 3] = (spoiled[0, 7, 3] + 1) % SPEC.A
     spoiled_obs = batch.obs.clone()
     spoiled_obs[1, 5:] = 9.0
     other = replace(batch, actions=spoiled, obs=spoiled_obs)

@@ -147,6 +147,14 @@ def test_a_killed_benchmark_goes_on(data: str, monkeypatch: pytest.MonkeyPatch) 
         assert all(np.array_equal(before[k], now[k]) for k in before)
 
 
+def test_two_processes_find_what_one_does(data: str) -> None:
+    here = run(data)
+    runs_dir().rename(runs_dir().with_name("runs-before"))
+    results_dir().rename(results_dir().with_name("results-before"))
+    there = run(data, executor="local", workers=2)
+    assert [replace(r, train_seconds=0.0) for r in there] == [replace(r, train_seconds=0.0) for r in here]
+
+
 def test_one_failing_run_does_not_stop_the_others(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def sometimes(agent: Agent, *args: Any, seed: int, **rest: Any) -> Path:
         if seed == 0:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from offmarl_bench.cli.failures import FAILURE
+from offmarl_bench.cli.failures import Failure
 from offmarl_bench.cli.options import DEFAULT_EPISODES, DatasetName, examples, json_option, print_json, workers_option
 from offmarl_bench.errors import FormatError
 
@@ -80,8 +80,7 @@ def describe(dataset: str, plots: Path | None, as_json: bool) -> None:
 @click.command(epilog=examples("offmarl-bench verify smac/2s3z/low", "offmarl-bench verify downloaded.h5 --json"))
 @click.argument("dataset", type=DatasetName())
 @json_option
-@click.pass_context
-def verify(ctx: click.Context, dataset: str, as_json: bool) -> None:
+def verify(dataset: str, as_json: bool) -> None:
     """Check a dataset: hash, schema, and what is wrong or unwise in its content.
 
     Exits with 1 if anything is wrong.
@@ -91,7 +90,9 @@ def verify(ctx: click.Context, dataset: str, as_json: bool) -> None:
     report = library.verify(dataset)
     if as_json:
         print_json(report.to_json())
-    else:
+    elif report.episodes:  # else the file could not be read, and the line below says all there is to say
         click.echo(str(report))
-    if not report.ok:
-        ctx.exit(FAILURE)
+    errors = [f for f in report.findings if f.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        raise Failure(f"{report.path} is not ok: {errors[0]}{more}")

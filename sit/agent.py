@@ -6,16 +6,16 @@ Three stages, one module each: ``ardnem`` (I, decompose the reward), ``dper`` (I
 Differences from the paper. "(D)" marks those of the default settings only; the preset ``paper`` follows the text.
 
 Stage I
- 1. (D) r_tot is z-scored; each agent then earns std · λ_i f_i plus an even share of the mean reward, so the parts
-    still sum to r̂_tot. Raw negative rewards start inverted: the attended agent collects the punishment.
- 2. (D) Agents whose only legal action is one (dead) get λ = 0 and earn nothing. The text lets them take part.
+ 1. (D) r_tot is z-scored; each agent then earns std · λ_i f_i + mean / N, so the parts still sum to r̂_tot.
+    Raw negative rewards start inverted: the attended agent collects the punishment.
+ 2. (D) Agents whose only legal action is one (dead) get λ = 0. The text lets them take part.
  3. (D) A batch is 800 transitions of 32 episodes instead of all of them, for speed.
  4. No agent id in the input, so that the action is judged and not the agent; the agent type is in it.
  5. f has two hidden layers of 64, e_s and e_i have one and an output of 64; the text gives the width only.
 Stage II
  6. Eq. (6) with γ^(t' − t): the printed γ^(t − t') is a slip of sign (late rewards would grow without bound). In both.
  7. (D) α is found so that the effective sample is 5 % of the trajectories; 0.2 on [0, 20] leaves two or three.
- 8. T in p̂ is the episode's own length.
+ 8. T in p̂ is the episode's own length; (D) the agent's life, if that is shorter.
 Stage III
  9. Eq. (10) as printed has no gradient in θ (its last factor is Q of the *data's* action); with log π there it is
     the CRR of the text around it. In both.

@@ -115,8 +115,9 @@ class ARDNEM(nn.Module):
     """M decomposition networks: from states, observations and actions to λ and r of every agent.
 
     With ``standardise_reward`` it learns z = (r_tot − mean) / std; ``in_reward`` turns that back into reward: each
-    agent gets std · λ_i f_i, and the mean is shared evenly by the living agents. So the parts still sum to r̂_tot,
-    the mean favours nobody, and a dead agent earns nothing rather than "the average".
+    agent gets std · λ_i f_i + mean / N, dead or alive. So the parts still sum to r̂_tot and the mean favours nobody.
+    (Shared by the living only, it went to the last survivors: on 2s3z those who had kept out of the fight then came
+    out ahead of those who fought and fell.)
 
     Args:
         spec: the environment, discrete or continuous.
@@ -188,10 +189,9 @@ class ARDNEM(nn.Module):
             }
         return loss, metrics
 
-    def in_reward(self, weighted: Float[Tensor, "M K N"], present: Bool[Tensor, "K N"]) -> Float[Tensor, "M K N"]:
+    def in_reward(self, weighted: Float[Tensor, "M K N"]) -> Float[Tensor, "M K N"]:
         """λ_i r_i as learnt → in units of reward, summing over the agents to r̂_tot."""
-        even = present / present.sum(-1, keepdim=True).clamp(min=1)
-        return self.std * weighted + self.mean * even
+        return self.std * weighted + self.mean / self.spec.N
 
 
 def _shared(layer: MemberLinear, x: Float[Tensor, "K I"]) -> Float[Tensor, "M K out"]:

@@ -83,7 +83,7 @@ class SITConfig:
     standardise_reward: bool = True
     """Learn z-scored r_tot. The paper learns it raw, which starts inverted where rewards are negative."""
     mask_dead: bool = True
-    """Agents whose only legal action is one (dead) get λ = 0, no reward and no loss; the paper does not say."""
+    """Agents whose only legal action is one (dead) get λ = 0 and no loss, and their trajectory ends; paper: silent."""
 
     # Both stages that learn.
     clip_norm: float = 10.0

@@ -5,6 +5,7 @@ A dataset without levels gets the other measures only.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -44,6 +45,16 @@ def auc(score: Float64[np.ndarray, " K"], level: Shaped[np.ndarray, " K"]) -> fl
     return won / pairs if pairs else None
 
 
+def auc_within(score: Float64[np.ndarray, "E J"], level: Shaped[np.ndarray, "E J"]) -> float | None:
+    """The same among teammates in one episode: blind to which episodes were good, it measures the credit alone."""
+    won = pairs = 0.0
+    for a, b in itertools.permutations(range(score.shape[1]), 2):
+        better = (level[:, a] > level[:, b]) & (level[:, b] >= 0)
+        won += float(((score[:, a] > score[:, b])[better] + 0.5 * (score[:, a] == score[:, b])[better]).sum())
+        pairs += int(better.sum())
+    return won / pairs if pairs else None
+
+
 def levels_of(replay: DPER, buffer: TypeBuffer) -> Shaped[np.ndarray, " K"]:
     """Behaviour level of every trajectory of a buffer (−1: unknown), in the buffer's order."""
     return replay.dataset.levels[:, buffer.agents].ravel()
@@ -52,6 +63,7 @@ def levels_of(replay: DPER, buffer: TypeBuffer) -> Shaped[np.ndarray, " K"]:
 def replay_metrics(replay: DPER) -> dict[str, float]:
     """Per type: α, effective sample size (count, share), mass of the top 10; with known levels AUC and best level.
 
+    ``auc`` is over all trajectories, ``auc_within`` over teammates of one episode.
     ``best_share`` is how much of what is drawn was played at the best level in the buffer, ``best_present`` how much of
     the buffer was.
     """
@@ -66,6 +78,10 @@ def replay_metrics(replay: DPER) -> dict[str, float]:
         }
         if np.isfinite(buffer.alpha):
             out[f"{buffer.name}/alpha"] = buffer.alpha
+        shape = (-1, len(buffer.agents))
+        within = auc_within(buffer.priority.reshape(shape), level.reshape(shape))
+        if within is not None:
+            out[f"{buffer.name}/auc_within"] = within
         separated = auc(buffer.priority, level)
         if separated is not None:
             best = level == level.max()

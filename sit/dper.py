@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 
 from offmarl_bench.errors import FormatError
 from offmarl_bench.loader import Dataset
@@ -53,10 +53,16 @@ def monte_carlo_return(reward: Float64[np.ndarray, "B T *L"], gamma: float) -> F
 
 
 def trajectory_priority(
-    g: Float64[np.ndarray, "B T *L"], lengths: Int[np.ndarray, " B"]
-) -> Float64[np.ndarray, "B *L"]:
-    """p̂ = (1/T) Σ_t ĝ_t, T being the episode's own length; the text above Eq. (7)."""
-    return np.asarray(g.sum(1) / lengths.reshape(-1, *[1] * (g.ndim - 2)))
+    g: Float64[np.ndarray, "B T N"], present: Bool[np.ndarray, "B T N"]
+) -> Float64[np.ndarray, "B N"]:
+    """p̂ = (1/T) Σ_t ĝ_t over the T steps of each individual trajectory; the text above Eq. (7).
+
+    Args:
+        g: ĝ.
+        present: steps that belong to the trajectory: those of its own episode, and (with ``mask_dead``) only while the
+            agent lives. The steps after a death, with little left to earn, would count an early fight against it.
+    """
+    return np.asarray((g * present).sum(1) / np.maximum(present.sum(1), 1))
 
 
 def rescale(priority: Float64[np.ndarray, " K"], top: float) -> Float64[np.ndarray, " K"]:
@@ -195,7 +201,7 @@ class DPER:
                 "agreement": float(agreement((lam * individual)[:, present])),
                 "lambda_entropy": float(entropy(lam, present)),
             }
-            weighted = network.in_reward(lam * individual, present)
+            weighted = network.in_reward(lam * individual)
         else:  # the ablation "w/o decomp": the whole reward to everyone
             weighted, logged = (data.rewards[:, None] * present).unsqueeze(0), {}
         parts = weighted.double().cpu().numpy()
@@ -206,11 +212,13 @@ class DPER:
         real = batch.mask.cpu().numpy()
         padded = np.zeros((*real.shape, self.spec.N))
         padded[real] = r
+        alive = np.zeros(padded.shape, bool)
+        alive[real] = present.cpu().numpy()
         g = monte_carlo_return(padded, self.config.gamma)
         flat = slice(int(self.offsets[episodes[0]]), int(self.offsets[episodes[0]]) + len(r))
         self.reward[flat], self.uncertainty[flat], self.returns[flat] = r, u, g[real]
-        self.present[flat] = present.cpu().numpy()
-        self.raw_priority[episodes] = trajectory_priority(g, self.lengths[episodes])
+        self.present[flat] = alive[real]
+        self.raw_priority[episodes] = trajectory_priority(g, alive)
         return logged
 
     def finish(self) -> None:

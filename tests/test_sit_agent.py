@@ -20,7 +20,7 @@ from offmarl_bench.seeding import generator
 from offmarl_bench.testing.agent import check_agent
 from sit.agent import SIT
 from sit.config import SITConfig
-from sit.diagnostics import auc, decomposition, warn_if_inverted
+from sit.diagnostics import auc, auc_within, decomposition, warn_if_inverted
 from tests.imbalanced_toy import imbalanced, mean_return, train
 
 QUICK: dict[str, Any] = {
@@ -48,6 +48,7 @@ def test_learns_from_the_good_trajectories_of_an_imbalanced_dataset() -> None:
     assert mean_return(agent, greedy=False) > 7.5
     for kind in ("a", "b"):
         assert logged["share"][f"{kind}/auc"] > 0.9
+        assert logged["share"][f"{kind}/auc_within"] > 0.9
         assert logged["share"][f"{kind}/best_share"] > 0.9
         assert logged["share"][f"{kind}/best_present"] == 0.25
         assert logged["share"][f"{kind}/priority_ess_share"] == pytest.approx(0.05, rel=0.01)
@@ -203,6 +204,13 @@ def test_auc_counts_pairs_of_different_level() -> None:
     assert auc(*three) == 1.0
     assert auc(score, np.full(5, -1)) is None
     assert auc(score, np.full(5, 1)) is None
+
+
+def test_auc_within_compares_teammates_of_one_episode() -> None:
+    score = np.array([[1.0, 2.0], [9.0, 8.0], [3.0, 3.0], [0.0, 5.0]])
+    level = np.array([[0, 2], [0, 2], [2, 1], [2, -1]])  # right, wrong, tie, unknown
+    assert auc_within(score, level) == 1.5 / 3
+    assert auc_within(score, np.zeros((4, 2), int)) is None
 
 
 def test_an_inverted_stage_one_is_reported(caplog: pytest.LogCaptureFixture) -> None:

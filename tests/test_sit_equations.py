@@ -67,9 +67,12 @@ def test_eq_6_monte_carlo_return_discounts_later_rewards() -> None:
     assert dper.monte_carlo_return(r, 0.5).tolist() == [[3.0, 4.0, 4.0], [2.0, 2.0, 0.0]]
 
 
-def test_priority_is_the_mean_return_over_the_episodes_own_length() -> None:
-    g = np.array([[[3.0], [4.0], [5.0]], [[2.0], [2.0], [0.0]]])
-    assert dper.trajectory_priority(g, np.array([3, 2])).tolist() == [[4.0], [2.0]]
+def test_priority_is_the_mean_return_over_the_trajectorys_own_steps() -> None:
+    g = np.array([[[3.0, 6.0], [4.0, 2.0], [5.0, 9.0]], [[2.0, 2.0], [2.0, 2.0], [0.0, 0.0]]])
+    present = np.ones((2, 3, 2), bool)
+    present[1, 2] = False  # the second episode has two steps
+    present[0, 2, 1] = False  # and in the first one the second agent died after two
+    assert dper.trajectory_priority(g, present).tolist() == [[4.0, 4.0], [2.0, 2.0]]
 
 
 def test_eq_7_probabilities_are_a_softmax_at_temperature_alpha() -> None:

@@ -176,14 +176,14 @@ class _Audit:
     def behaviour(self) -> Iterator[Finding]:
         """Levels, members and log-probabilities are possible."""
         level, policy, logprob = (self.c[f"behavior_{name}"] for name in ("level", "policy", "logprob"))
-        odd = ((level < UNKNOWN) | (level >= len(LEVELS))).any(1)
+        odd = np.any((level < UNKNOWN) | (level >= len(LEVELS)), axis=1)
         if odd.any():
             yield _error(f"behavior_level from {UNKNOWN} to {len(LEVELS) - 1}", self._where(odd))
-        odd = (policy < UNKNOWN).any(1)
+        odd = np.any(policy < UNKNOWN, axis=1)
         if odd.any():
             yield _error(f"behavior_policy at least {UNKNOWN}", self._where(odd))
         if self.spec.discrete:
-            odd = (logprob > LOGPROB_SLACK).any(1)
+            odd = np.any(logprob > LOGPROB_SLACK, axis=1)
             if odd.any():
                 yield _error("behavior_logprob at most 0", self._where(odd))
         changes = ~self.last & (level != np.repeat(level[self.starts], self.lengths + 1, axis=0)).any(1)

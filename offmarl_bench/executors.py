@@ -10,15 +10,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-import torch
-
 from offmarl_bench.errors import FormatError, OffmarlError
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Variables that keep numerical libraries from taking more than one core a worker."""
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -27,7 +29,9 @@ Result = TypeVar("Result")
 def _start_worker() -> None:
     """Make a worker that uses one core, leaves Ctrl-C to its parent, and never outlives it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # for libraries that are yet to be imported …
+    if "torch" in sys.modules:  # … and the one that a user's script may have imported
+        sys.modules["torch"].set_num_threads(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent,), daemon=True).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -49,9 +50,9 @@ def spoiled(sound: Path, tmp_path: Path, spoil: Spoil, **metadata: object) -> Re
     return verify(tmp_path / "x.h5")
 
 
-def put(name: str, where: object, value: object) -> Spoil:
+def put(name: str, where: Any, value: Any) -> Spoil:
     def spoil(columns: Columns) -> None:
-        columns[name][where] = value  # type: ignore[index]
+        columns[name][where] = value
 
     return spoil
 

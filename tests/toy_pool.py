@@ -17,7 +17,8 @@ HIDDEN = 8
 
 def toy_pool(per_level: int = 2, levels: tuple[str, ...] = LEVELS, epsilon: float = 0.1) -> Pool:
     """A pool with ``per_level`` members of each level; returns are invented."""
-    members, joints = [], []
+    members: list[Member] = []
+    joints: list[SlotPolicy] = []
     for level in levels:
         for k in range(per_level):
             index = len(members)

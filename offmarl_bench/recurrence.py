@@ -17,6 +17,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
 
+CACHED_ROWS = 512
+"""Rows of derivatives computed in one go: their temporaries stay in a core's own cache."""
+
+
 class Packing(NamedTuple):
     """Where each real observation of a padded batch of episodes stands in a flat, time-major array of K rows."""
 
@@ -38,6 +42,21 @@ def pack(lengths: Int[Tensor, " B"]) -> Packing:
     row = torch.full(present.shape, -1, device=lengths.device)
     row[time, lane] = torch.arange(len(lane), device=lengths.device)
     return Packing(lane, time, present.sum(1).cpu(), row)
+
+
+def _slopes(
+    gate: Float[Tensor, "K 3 H"],
+    before: Float[Tensor, "K H"],
+    inner: Float[Tensor, "K H"],
+    slope: Float[Tensor, "K 3 H"],
+    by_n: Float[Tensor, "K H"],
+) -> None:
+    """Write the derivatives by h' of the hidden products' r, z and n rows, and of n's input product."""
+    r, z, n = gate.unbind(1)
+    torch.mul(1 - z, 1 - n * n, out=by_n)
+    torch.mul(by_n * inner, r * (1 - r), out=slope[:, 0])
+    torch.mul(before - n, z * (1 - z), out=slope[:, 1])
+    torch.mul(by_n, r, out=slope[:, 2])
 
 
 class _PackedGRU(torch.autograd.Function):
@@ -77,14 +96,11 @@ class _PackedGRU(torch.autograd.Function):
     def backward(ctx: Any, *grads: Float[Tensor, "K H"]) -> tuple[Tensor | None, ...]:
         x, w, u, gates, before, inner = ctx.saved_tensors
         k, h = before.shape
-        r, z, n = gates.view(k, 3, h).unbind(1)
-        # Derivatives of the gates' inputs by h', for all rows at once.
-        slope = torch.empty(k, 3, h, dtype=u.dtype, device=u.device)
-        by_n = (1 - z) * (1 - n * n)
-        torch.mul(by_n * inner, r * (1 - r), out=slope[:, 0])
-        torch.mul(before - n, z * (1 - z), out=slope[:, 1])
-        torch.mul(by_n, r, out=slope[:, 2])
-        dh = grads[0].clone()
+        gate, slope, by_n = gates.view(k, 3, h), gates.new_empty(k, 3, h), gates.new_empty(k, h)
+        for first in range(0, k, CACHED_ROWS):
+            rows = slice(first, first + CACHED_ROWS)
+            _slopes(gate[rows], before[rows], inner[rows], slope[rows], by_n[rows])
+        z, dh = gate[:, 1], grads[0].clone()
         last, carry = k, dh.new_zeros(0, h)
         for count in reversed(ctx.counts):
             rows = slice(last - count, last)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
-
 CACHED_ROWS = 512
 """Rows of derivatives computed in one go: their temporaries stay in a core's own cache."""
 

@@ -54,7 +54,7 @@ class ToyEnv:
             obs = np.concatenate([now[..., None].astype(np.float32), clock], -1)
             return Start(obs, now.astype(np.float32), None)
         hot = np.eye(spec.A, dtype=np.float32)[now]
-        kind = np.broadcast_to(np.float32(spec.type_index)[None, :, None], clock.shape)
+        kind = np.broadcast_to(np.asarray(spec.type_index, np.float32)[None, :, None], clock.shape)
         obs = np.concatenate([hot, clock, kind], -1)
         legal = np.ones((*now.shape, spec.A), bool)
         legal[np.arange(len(now))[:, None], np.arange(spec.N)[None], (self.answers() + 1) % spec.A] = False
@@ -90,7 +90,7 @@ class ToyEnv:
         self._t = min(self._t + 1, spec.horizon)  # a finished lane repeats its last observation
         done = np.full(b, self._t >= spec.horizon)
         obs, state, now_legal = self._view()
-        return Step(obs, state, now_legal, np.float32(reward * running), np.zeros(b, bool), done, {})
+        return Step(obs, state, now_legal, np.asarray(reward * running, np.float32), np.zeros(b, bool), done, {})
 
 
 class ToySuite:

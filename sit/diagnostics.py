@@ -123,13 +123,14 @@ def decomposition(agent: SIT, dataset: Dataset) -> pd.DataFrame:
     for i, name in enumerate(dataset.spec.agents):
         credit = np.bincount(episode, replay.reward[:, i], len(dataset))
         steps = np.bincount(episode, replay.present[:, i], len(dataset))
+        alive = np.bincount(episode, replay.reward[:, i] * replay.present[:, i], len(dataset))
         for level in np.unique(dataset.levels[:, i]):
             chosen = dataset.levels[:, i] == level
             rows.append(
                 {
                     "agent": name,
                     "level": LEVELS[level] if level >= 0 else "unknown",
-                    "reward": credit[chosen].sum() / max(steps[chosen].sum(), 1.0),
+                    "reward": alive[chosen].sum() / max(steps[chosen].sum(), 1.0),
                     "credit": credit[chosen].mean(),
                     "priority": replay.raw_priority[chosen, i].mean(),
                     "episodes": int(chosen.sum()),

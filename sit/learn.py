@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from offmarl_bench.loader import Dataset
 from offmarl_bench.nn import Actor
 from offmarl_bench.ops import effective_sample_size, lambda_return, masked_logits, masked_mean, take
+from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch
 from sit.config import SITConfig
 from sit.critic import GATCritic
@@ -131,6 +132,7 @@ class View:
     legal: Bool[Tensor, "B T+1 A"] | None
     credit: Float[Tensor, "B T"]
     doubt: Float[Tensor, "B T"]
+    lengths: Int[Tensor, " B"]
     real: Bool[Tensor, "B T"]
     """Steps of the episode."""
     mask: Bool[Tensor, "B T"]
@@ -158,11 +160,20 @@ def view(batch: Trajectories, part: slice, config: SITConfig) -> View:
         legal=None if batch.legal is None else batch.legal[part][item, :, agent],
         credit=batch.credit[part],
         doubt=batch.doubt[part],
+        lengths=batch.lengths[part],
         real=real,
         mask=real & alive[:, :-1] if config.mask_dead else real,
         ended=ended | (real & ~alive[:, 1:]) if config.mask_dead else ended,
         last=clock == batch.lengths[part, None] - 1,
     )
+
+
+def unroll(actor: Actor, data: View) -> Float[Tensor, "B T+1 A"]:
+    """The actor's logits at every real observation, computed without the padding; 0 beyond an episode's end."""
+    rows = pack(data.lengths)
+    at = (rows.lane, rows.time)
+    logits = actor.net.packed(actor.inputs(data.obs[at], data.last_actions[at]).unsqueeze(1), rows.counts).squeeze(1)
+    return logits.new_zeros(*data.obs.shape[:2], logits.shape[-1]).index_put(at, logits)
 
 
 @torch.no_grad()
@@ -213,7 +224,7 @@ def type_losses(
     Returns:
         critic loss, actor loss, metrics.
     """
-    log_pi = torch.log_softmax(masked_logits(actor(data.obs, data.last_actions), data.legal), -1)
+    log_pi = torch.log_softmax(masked_logits(unroll(actor, data), data.legal), -1)
     policy = log_pi.detach().exp()
     values = critic(data.everyone[:, :-1], data.agent, data.last_actions[:, :-1]) + offset
     taken = take(values, data.actions)

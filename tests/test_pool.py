@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from offmarl_bench.checkpoint import write_tensors
 from offmarl_bench.envs import get_spec, make_env
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
 from offmarl_bench.nn import Actor
@@ -186,8 +187,6 @@ def test_not_json_at_all_and_far_too_long(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def write(path: Path, tensors: dict[str, torch.Tensor] | None = None, **header: Any) -> Path:
-    from offmarl_bench.checkpoint import write_tensors
-
     good = joint(0)
     own = {"actors": [a.describe() for a in good.actors], "assignment": good.assignment.tolist()}
     weights = {f"0/{k}": v for k, v in good.actors[0].state_dict().items()}

@@ -18,7 +18,7 @@ from offmarl_bench.budget import Budget, parse_budget
 from offmarl_bench.envs import get_spec, get_suite, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.format.reader import read_metadata
-from offmarl_bench.jobs import Failed, Job, run_job, watched
+from offmarl_bench.jobs import Failed, Job, forget, run_job, watched
 from offmarl_bench.loader import find_dataset
 from offmarl_bench.results import Result, result_key
 from offmarl_bench.runs import config_json, run_hash
@@ -154,6 +154,7 @@ def benchmark(
                 log.warning("%s on %s, seed %d: %s", job.agent, job.name, job.seed, outcome.message)
             else:
                 found[result_key(outcome)] = outcome
+    forget()
     if failed:
         job = failed[0].job
         raise OffmarlError(

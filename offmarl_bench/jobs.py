@@ -85,6 +85,11 @@ def _loaded(dataset: str) -> Dataset:
     return load_dataset(dataset)
 
 
+def forget() -> None:
+    """Let go of the dataset that this process holds."""
+    _loaded.cache_clear()
+
+
 def _references(job: Job) -> dict[str, Any]:
     """Reference scores and the behaviour's mean, as the dataset states them; the mean is computed where it does not."""
     _, metadata = read_metadata(find_dataset(job.dataset))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +18,11 @@ from offmarl_bench.envs.toy import SPECS
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
 from offmarl_bench.evaluate import benchmark, evaluate
 from offmarl_bench.home import results_dir, runs_dir
+from offmarl_bench.jobs import Job, forget, watched
+from offmarl_bench.logs import RunLog
+from offmarl_bench.records import write_record
 from offmarl_bench.results import Result, load_result, load_results, result_file, result_key, save_result
-from offmarl_bench.runs import load_agent
+from offmarl_bench.runs import PLAN, Plan, load_agent
 from offmarl_bench.seeding import episode_seeds
 from offmarl_bench.train import train
 from tests.toy_data import SPEC, expert_dataset
@@ -40,7 +45,7 @@ class Here:
 
 @pytest.fixture
 def data(home: Path) -> str:
-    offmarl_bench.jobs._loaded.cache_clear()
+    forget()
     metadata = {"dataset_id": DATASET, "reference_random": 2.0, "reference_expert": 8.0}
     expert_dataset(48, **metadata).save(home / "datasets" / f"{DATASET}.h5")
     return DATASET
@@ -153,6 +158,37 @@ def test_two_processes_find_what_one_does(data: str) -> None:
     results_dir().rename(results_dir().with_name("results-before"))
     there = run(data, executor="local", workers=2)
     assert [replace(r, train_seconds=0.0) for r in there] == [replace(r, train_seconds=0.0) for r in here]
+
+
+class Terminal(io.StringIO):
+    """A stderr that is looked at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_follows_runs_in_other_processes(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(
+        agent="bc", preset="default", overrides={}, dataset=DATASET, name=DATASET, env_id="toy/signals", digest="abc",
+        seed=3, budget=60, episodes=8, device="cpu", bar=False, command="",
+    )  # fmt: skip
+    plan = Plan(
+        agent="bc", preset="default", config={}, spec={}, dataset=DATASET, dataset_hash=None, episodes=48, seed=3,
+        budget=60, phases=(("learn", 60),),
+    )  # fmt: skip
+    write_record(job.run_dir / PLAN, plan)
+    with RunLog(job.run_dir) as log:
+        log.write("learn", 20, 20, 1.0, {"loss": 0.5})
+    monkeypatch.setattr(offmarl_bench.jobs, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("sys.stderr", Terminal())
+    with watched([job], show=True) as bar:
+        for _ in range(500):
+            if bar.postfix:
+                break
+            time.sleep(0.01)
+        assert bar.postfix == "bc seed 3: 20/60"
+    with watched([job], show=False) as bar:
+        assert bar.disable
 
 
 def test_one_failing_run_does_not_stop_the_others(data: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from offmarl_bench.checkpoint import LATEST, load_checkpoint
 from offmarl_bench.envs.toy import SPECS
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch
 from offmarl_bench.loader import Dataset
-from offmarl_bench.logs import read_log
+from offmarl_bench.logs import RunLog, read_log
 from offmarl_bench.runs import RECORD, load_agent, read_run, run_key
 from offmarl_bench.train import train
 from offmarl_bench.types import Batch
@@ -254,6 +254,20 @@ def test_the_log_has_means_in_order_and_no_nan(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert rows[2]["seen"] == 1.0
     assert all(json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines())
+
+
+def test_a_log_cut_by_a_kill_goes_on_after_its_last_whole_line(tmp_path: Path) -> None:
+    with RunLog(tmp_path) as log:
+        for total in (5, 10, 15):
+            log.write("learn", total, total, 1.0, {"loss": 0.5, "auc": float("nan")})
+    path = tmp_path / "log.jsonl"
+    path.write_text(path.read_text()[:-10])
+    assert [row["total"] for row in read_log(tmp_path)] == [5, 10]
+    with RunLog(tmp_path, total=5) as log:
+        log.write("learn", 10, 10, 1.0, {"loss": 0.25})
+    rows = read_log(tmp_path)
+    assert [(row["total"], row["loss"]) for row in rows] == [(5, 0.5), (10, 0.25)]
+    assert rows[0]["auc"] is None
 
 
 def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:

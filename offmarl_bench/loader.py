@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,12 +19,17 @@ from offmarl_bench.collate import collate, gather
 from offmarl_bench.envs import get_spec, get_suite
 from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 from offmarl_bench.format.flatten import episode_at, flatten, row_starts_of
+from offmarl_bench.format.frame import to_frame
+from offmarl_bench.format.pymarl import write_pymarl
 from offmarl_bench.format.reader import read_dataset
 from offmarl_bench.format.schema import Columns
 from offmarl_bench.format.writer import write_dataset
 from offmarl_bench.ids import SUFFIX, DatasetId, local_datasets, parse_dataset_id, path_of
 from offmarl_bench.recipes import qualities
 from offmarl_bench.types import LEVELS, Batch, EnvSpec, Episode
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class TorchEpisodes(torch.utils.data.Dataset[Episode]):
@@ -261,6 +266,23 @@ class Dataset:
         parts = [{name: c[a : a + t + 1] for name, c in self.columns.items()} for a, t in spans]
         write_dataset(target, self.spec, parts, {"dataset_id": None, **self.metadata})
         return target
+
+    def to_pandas(self, observations: bool = False) -> pd.DataFrame:
+        """One line per row: ``rewards``, ``actions.s1``, ``behavior_level.s1``, …
+
+        Args:
+            observations: also a column for each number of the state, observations and legal actions.
+        """
+        return to_frame(self.spec, self.columns, self.row_starts, self.lengths, observations)
+
+    def to_pymarl(self, path: str | Path) -> Path:
+        """Write padded episodes under PyMARL's names (``obs``, ``avail_actions``, ``filled``, …) as one HDF5 file.
+
+        Raises:
+            OffmarlError: the file exists or cannot be written.
+        """
+        write_pymarl(Path(path), self.spec, self.columns, self.row_starts, self.lengths)
+        return Path(path)
 
     def torch_dataset(self, window: int | None = None) -> TorchEpisodes:
         """Episodes for a ``DataLoader``; its ``collate`` makes padded batches (of at most ``window`` steps)."""

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 LATEST = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
 FORMAT = "offmarl-bench checkpoint 1"
+ENVELOPE = "offmarl-bench"
+"""Key of the one entry in safetensors' own header."""
 TORCH_RNG = "torch_rng"
 
 
@@ -71,8 +73,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
         raise OffmarlError(f"{path}: the header cannot be stored as JSON: {e}") from e
     # A copy of each: safetensors refuses tensors that share memory (tied weights).
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    metadata = {"format": FORMAT, "json": text, "sha256": _digest(plain, text)}
-    write_atomic(path, save(plain, metadata=metadata))
+    envelope = json.dumps({"format": FORMAT, "json": text, "sha256": _digest(plain, text)})
+    # A single entry: safetensors writes several in random order, and equal content should be equal bytes.
+    write_atomic(path, save(plain, metadata={ENVELOPE: envelope}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -83,10 +86,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
+            metadata = json.loads((file.metadata() or {})[ENVELOPE])
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         header = json.loads(metadata["json"])
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as e:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as e:
         raise FormatError(f"{path}: cannot be read as an offmarl-bench weights file: {e!r}") from e
     if metadata.get("format") != FORMAT or metadata.get("sha256") != _digest(tensors, metadata["json"]):
         raise FormatError(f"{path}: content does not match its checksum; the file is damaged or not ours")

@@ -20,7 +20,7 @@ from offmarl_bench.envs.toy import SPECS
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch
 from offmarl_bench.loader import Dataset
 from offmarl_bench.logs import RunLog, read_log
-from offmarl_bench.runs import RECORD, load_agent, read_run, run_key
+from offmarl_bench.runs import RECORD, WEIGHTS, load_agent, read_run, run_key
 from offmarl_bench.train import train
 from offmarl_bench.types import Batch
 from tests.toy_data import SPEC, expert_dataset
@@ -120,6 +120,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, at: int) -> Non
     torch.manual_seed(99)  # whatever else the process did with torch's random state
     train(resumed, data, tmp_path / "broken", seed=1, checkpoint_every=4)
     assert same(whole, resumed)
+    assert (tmp_path / "whole" / WEIGHTS).read_bytes() == (tmp_path / "broken" / WEIGHTS).read_bytes()
     totals = [row["total"] for row in read_log(tmp_path / "broken")]
     assert totals == sorted(set(totals)), "no update is logged twice"
     assert resumed.started == ["two"], "what start derives is derived again when the run resumes in its phase"

@@ -59,8 +59,8 @@ class Silent(Agent):
 
 def short(**changes: Any) -> OnlineTraining:
     values: dict[str, Any] = {
-        "steps": 768, "lanes": 16, "batch_size": 16, "replay": 64, "epsilon_steps": 1000, "save_every": 256,
-        "test_every": 256, "test_episodes": 8, "settings": FAST,
+        "steps": 768, "lanes": 16, "updates_per_episode": 1.0, "batch_size": 16, "replay": 64, "epsilon_steps": 1000,
+        "save_every": 256, "test_every": 256, "test_episodes": 8, "settings": FAST,
     }  # fmt: skip
     return OnlineTraining(**values | changes)
 

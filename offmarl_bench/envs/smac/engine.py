@@ -68,10 +68,7 @@ def give_orders(kinds, n, w, actions):  # type: ignore[no-untyped-def]
         if a >= NON_ATTACK:
             v = n + a - NON_ATTACK
             if w[i].order == ATTACK and w[i].target == v:
-                # The same order again keeps a wind-up going, but interrupts the channelled second hit.
-                if kinds[i].missile == 0:
-                    w[i].hit_in = 0.0
-                    w[i].back = 0.0
+                # The same order again changes nothing: a wind-up and a channelled second hit go on.
                 continue
             w[i].order, w[i].target = ATTACK, v
         elif a >= 2:

@@ -5,28 +5,21 @@ The runs lie where ``evaluate`` looks for them, so training first and evaluating
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from offmarl_bench import registry
 from offmarl_bench.agent import make_agent, make_config
 from offmarl_bench.budget import Budget, parse_budget
 from offmarl_bench.errors import FormatError
+from offmarl_bench.evaluate import Executor
 from offmarl_bench.format.reader import read_metadata
 from offmarl_bench.home import runs_dir
 from offmarl_bench.loader import find_dataset, load_dataset
 from offmarl_bench.runs import config_json, is_finished, run_hash, run_key
 from offmarl_bench.train import train
-
-
-class Executor(Protocol):
-    """What the entry-point group ``offmarl_bench.executors`` makes from a number of workers."""
-
-    def map(self, fn: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-        """Results in order of completion."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,13 @@ import pytest
 from offmarl_bench.envs.smac import battle_reward, observe
 from offmarl_bench.envs.smac.env import SmacEnv
 from offmarl_bench.envs.smac.layout import Flags, layout, max_reward
-from offmarl_bench.envs.smac.maps import get_map
+from offmarl_bench.envs.smac.maps import MAPS, get_map
 from offmarl_bench.errors import SpecMismatch, UnknownName
 
 GOLDEN = Path(__file__).parent / "golden"
-FILES = ["2s3z", "2s3z_variant_allflags", "2s3z_variant_minimal", "2s3z_variant_obsstate"]
+FILES = [*MAPS, "2s3z_variant_allflags", "2s3z_variant_minimal", "2s3z_variant_obsstate"]
+OUR_NAMES = {"spine": "spine crawler"}
+"""Unit names of the recordings that differ from ours."""
 TOLERANCE = 1e-5
 
 
@@ -24,6 +26,7 @@ class Golden:
     """One recorded file: configurations A and B, what SMAC showed of them, and the flags it ran with."""
 
     def __init__(self, name: str) -> None:
+        self.map_name = name.partition("_variant")[0]
         self.data = np.load(GOLDEN / f"{name}.npz")
         self.meta = json.loads(str(self.data["meta_json"]))
         known = {f.name for f in dataclasses.fields(Flags)}
@@ -43,7 +46,7 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 @pytest.mark.parametrize("which", ["A", "B"])
 def test_observations_state_and_legal_actions_equal_the_genuine_package(golden: Golden, which: str) -> None:
-    obs, state, legal = observe("2s3z", golden.units(which), golden.flags)
+    obs, state, legal = observe(golden.map_name, golden.units(which), golden.flags)
     assert obs.shape[-1] == golden.meta["actual_obs_len"]
     assert state.shape[-1] == golden.meta["actual_state_len"]
     np.testing.assert_allclose(obs, golden.data[f"obs_{which}"], atol=TOLERANCE, rtol=0)
@@ -52,22 +55,32 @@ def test_observations_state_and_legal_actions_equal_the_genuine_package(golden: 
 
 
 def test_battle_reward_equals_the_genuine_package(golden: Golden) -> None:
-    reward = battle_reward("2s3z", golden.units("A"), golden.units("B"), golden.flags)
+    reward = battle_reward(golden.map_name, golden.units("A"), golden.units("B"), golden.flags)
     np.testing.assert_allclose(reward, golden.data["reward_raw"], atol=TOLERANCE, rtol=0)
 
 
 def test_the_scale_of_the_reward_equals_the_genuine_package(golden: Golden) -> None:
-    assert max_reward(get_map("2s3z"), golden.flags) == golden.meta["max_reward"]
+    assert max_reward(get_map(golden.map_name), golden.flags) == golden.meta["max_reward"]
 
 
-def test_agents_stand_in_the_order_that_smac_sorts_them_into() -> None:
+def test_sizes_limit_and_pathing_equal_the_genuine_package(golden: Golden) -> None:
+    meta, lay = golden.meta, layout(get_map(golden.map_name), golden.flags)
+    assert (lay.n, lay.e, lay.actions) == (meta["n_agents"], meta["n_enemies"], meta["n_actions"])
+    assert lay.limit == meta["episode_limit"]
+    np.testing.assert_array_equal(lay.grid, golden.data["pathing_grid"])
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_agents_stand_in_the_order_that_smac_sorts_them_into(name: str) -> None:
     """SMAC sorts allies by (type, x, y); recorded resets show it on shuffled lists, our table must obey it."""
-    golden, smac_map = Golden("2s3z"), get_map("2s3z")
-    order = [smac_map.ally_bits.index(u) for u in smac_map.allies]
+    golden, smac_map = Golden(name), get_map(name)
+    order = [smac_map.ally_bits.index(u) if smac_map.ally_bits else 0 for u in smac_map.allies]
     assert order == golden.data["ally_type_offset"].tolist()
+    assert list(smac_map.allies) == golden.data["ally_type_name"].tolist()
     places = [(t, *p) for t, p in zip(order, smac_map.ally_start, strict=True)]
     assert places == sorted(places)
-    assert list(smac_map.enemies) == golden.data["enemy_type_name"].tolist()
+    recorded = golden.data["enemy_type_name"].tolist()
+    assert list(smac_map.enemies) == [OUR_NAMES.get(u, u) for u in recorded]
 
 
 def test_the_engine_shows_what_observe_shows() -> None:

@@ -86,7 +86,7 @@ def hurt(kinds, pairs, w, attacker, victim):  # type: ignore[no-untyped-def]
 
 @compiled
 def splash(kinds, pairs, n, w, a, v):  # type: ignore[no-untyped-def]
-    """A line of splash through the victim, across the shot: every unit of the victim's side that it touches."""
+    """A line of splash through the victim, across the shot: every other unit of its side whose edge it touches."""
     dx, dy = w[v].x - w[a].x, w[v].y - w[a].y
     d = max(np.sqrt(dx * dx + dy * dy), 1e-9)
     dx, dy = dx / d, dy / d
@@ -95,11 +95,9 @@ def splash(kinds, pairs, n, w, a, v):  # type: ignore[no-untyped-def]
         if o == v or (o < n) != ally or w[o].hp <= 0:
             continue
         px, py = w[o].x - w[v].x, w[o].y - w[v].y
-        along, across = abs(px * dx + py * dy), abs(px * dy - py * dx)
-        if (
-            across <= 0.5 * kinds[a].splash_length + kinds[o].radius
-            and along <= 0.5 * kinds[a].splash_depth + kinds[o].radius
-        ):
+        # Distance from the line, which ends splash_half to either side: beyond its ends it is round.
+        along, beyond = px * dx + py * dy, max(abs(px * dy - py * dx) - kinds[a].splash_half, 0.0)
+        if np.sqrt(along * along + beyond * beyond) <= kinds[a].splash_width + kinds[o].radius:
             for _ in range(kinds[a].hits):
                 hurt(kinds, pairs, w, a, o)
 
@@ -122,7 +120,7 @@ def strike(kinds, pairs, n, w, a, v):  # type: ignore[no-untyped-def]
         return
     for _ in range(1, kinds[a].hits):
         hurt(kinds, pairs, w, a, v)
-    if kinds[a].splash_length > 0:
+    if kinds[a].splash_half > 0:
         splash(kinds, pairs, n, w, a, v)
     w[a].back = kinds[a].backswing
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 
+from offmarl_bench.envs.smac.spawn import ALLY_POINT, ENEMY_POINT, Point, ally_group, enemy_group
 from offmarl_bench.registry import unknown
 
 SIZE = 32
 """Width and height of every map, in cells."""
-ALLY_POINT = (9.0, 16.0)
-ENEMY_POINT = (23.0, 16.0)
-
-Point = tuple[float, float]
+Rectangle = tuple[int, int, int, int]
+"""Cells x0 to x1 and y0 to y1, both included."""
+CORRIDOR: tuple[Rectangle, ...] = ((0, SIZE - 1, 8, 23),)
+"""Most maps: the whole width, the middle half of the height."""
+EVERYWHERE: tuple[Rectangle, ...] = ((0, SIZE - 1, 0, SIZE - 1),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +40,8 @@ class SmacMap:
     """Order of the type one-hot of allies; empty when the map has one ally type."""
     enemy_bits: tuple[str, ...] = ()
     """… of enemies: SMAC numbers them differently on the stalker-and-zealot maps."""
-    walkable: tuple[tuple[int, int, int, int], ...] = ((0, 31, 8, 23),)
-    """Rectangles of cells x0, x1, y0, y1 (inclusive) that ground units may enter."""
+    walkable: tuple[Rectangle, ...] = CORRIDOR
+    """The cells that ground units may enter."""
     attack_point: Point | None = ALLY_POINT
     """Where the enemy group is sent by an attack-move at the start; None: it waits."""
 
@@ -51,33 +53,52 @@ class SmacMap:
         return cells
 
 
-def _shift(points: tuple[Point, ...], by: Point) -> tuple[Point, ...]:
-    return tuple((x + by[0], y + by[1]) for x, y in points)
-
-
-def packed(count: int, spacing: float, centre: Point) -> tuple[Point, ...]:
-    """``count`` places on a hexagonal lattice around ``centre``, nearest first: how the game packs a group."""
-    row = spacing * np.sqrt(3) / 2
-    lattice = [
-        (spacing * (i + 0.5 * (j % 2)), row * j) for i in range(-count, count + 1) for j in range(-count, count + 1)
-    ]
-    lattice.sort(key=lambda p: (round(p[0] ** 2 + p[1] ** 2, 6), p[1], p[0]))
-    chosen: Float64[np.ndarray, "K 2"] = np.array(lattice[:count])
-    chosen = chosen - chosen.mean(0) + np.array(centre)
-    return tuple((float(x), float(y)) for x, y in sorted(map(tuple, chosen)))
-
-
 # The published first observation of the real game on 2s3z fixes these places to the last digit.
 _2S3Z = ((9.0, 14.8115234375), (9.0, 16.0), (8.248046875, 16.751708984375), (9.751708984375, 16.751708984375),
          (9.94140625, 15.50537109375))  # fmt: skip
-_2S3Z_ENEMY = tuple(_shift(_2S3Z, (14.0, 0.0))[i] for i in (3, 2, 4, 0, 1))
+_ACROSS = ENEMY_POINT[0] - ALLY_POINT[0]
+_2S3Z_ENEMY = tuple((_2S3Z[i][0] + _ACROSS, _2S3Z[i][1]) for i in (3, 2, 4, 0, 1))
 
+
+def _two_groups(
+    name: str,
+    allies: tuple[str, ...],
+    enemies: tuple[str, ...],
+    limit: int,
+    *,
+    ally_bits: tuple[str, ...] = (),
+    enemy_bits: tuple[str, ...] = (),
+    walkable: tuple[Rectangle, ...] = CORRIDOR,
+) -> SmacMap:
+    """A map whose script creates two groups of units, given in order of creation, and sends one at the other."""
+    us, ally_start = ally_group(allies, ALLY_POINT, ally_bits or allies[:1])
+    them, enemy_start = enemy_group(enemies, ENEMY_POINT)
+    return SmacMap(
+        name=name, allies=us, enemies=them, ally_start=ally_start, enemy_start=enemy_start, limit=limit,
+        ally_bits=ally_bits, enemy_bits=enemy_bits, walkable=walkable,
+    )  # fmt: skip
+
+
+_M, _S, _Z, _C = ("marine",), ("stalker",), ("zealot",), ("colossus",)
 _ROWS = (
     SmacMap(
-        name="2s3z", allies=("stalker",) * 2 + ("zealot",) * 3, enemies=("zealot",) * 3 + ("stalker",) * 2,
-        ally_start=_2S3Z, enemy_start=_2S3Z_ENEMY, limit=120, ally_bits=("stalker", "zealot"),
-        enemy_bits=("zealot", "stalker"),
+        name="2s3z", allies=_S * 2 + _Z * 3, enemies=_Z * 3 + _S * 2, ally_start=_2S3Z, enemy_start=_2S3Z_ENEMY,
+        limit=120, ally_bits=_S + _Z, enemy_bits=_Z + _S,
     ),
+    SmacMap(
+        name="2s_vs_1sc", allies=_S * 2, enemies=("spine crawler",),
+        ally_start=((11.1208, 10.338), (16.976, 10.3662)), enemy_start=((14.0, 20.0),), limit=300,
+        walkable=((8, 19, 8, 19), (10, 17, 20, 21), (12, 15, 22, 23)), attack_point=None,
+    ),
+    _two_groups("3s_vs_5z", _S * 3, _Z * 5, 250, walkable=EVERYWHERE),
+    _two_groups("3s5z", _S * 3 + _Z * 5, _S * 3 + _Z * 5, 150, ally_bits=_S + _Z, enemy_bits=_Z + _S),
+    _two_groups(
+        "1c3s5z", _C + _S * 3 + _Z * 5, _C + _S * 3 + _Z * 5, 180, ally_bits=_C + _S + _Z, enemy_bits=_C + _S + _Z
+    ),
+    _two_groups("3m", _M * 3, _M * 3, 60),
+    _two_groups("8m", _M * 8, _M * 8, 120),
+    _two_groups("5m_vs_6m", _M * 5, _M * 6, 70),
+    _two_groups("10m_vs_11m", _M * 10, _M * 11, 150),
 )  # fmt: skip
 MAPS = {m.name: m for m in _ROWS}
 

@@ -42,8 +42,8 @@ KIND = np.dtype(
         ("backswing", "f8"),
         ("slop", "f8"),
         ("missile", "f8"),  # cells per loop; 0: instant
-        ("splash_length", "f8"),
-        ("splash_depth", "f8"),
+        ("splash_half", "f8"),
+        ("splash_width", "f8"),
         ("speed", "f8"),  # cells per loop
         ("radius", "f8"),
         ("turns", "b1"),
@@ -63,7 +63,7 @@ PAIR = np.dtype(
         ("reach", "f8"),  # weapon range, centre to centre
         ("scan", "f8"),
         ("channel", "f8"),  # greatest centre distance at which a channelled second hit lands; 0: no channel
-        ("contact", "f8"),  # centre distance at which the two touch
+        ("contact", "f8"),  # centre distance at which the two touch; 0: they never do
     ]
 )
 """What does not change about [attacker or mover, other]."""
@@ -78,6 +78,8 @@ class Tables(NamedTuple):
 
 
 def _contact(a: UnitType, b: UnitType) -> float:
+    if a.layer != b.layer:
+        return 0.0
     return max(a.inner + b.separation, b.inner + a.separation) + _SLACK
 
 

@@ -1,0 +1,64 @@
+"""The maps' data: where the scripts put units, and that nobody starts inside a wall or a neighbour."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from offmarl_bench.envs.smac.maps import MAPS, get_map
+from offmarl_bench.envs.smac.spawn import ALLY_POINT, ENEMY_POINT, GAP, ally_group, enemy_group, group, room
+from offmarl_bench.envs.smac.tables import tables
+
+
+def test_packing_reproduces_the_published_places_of_2s3z() -> None:
+    """Created two stalkers, then three zealots: four of the real places are met within 0.001 cells, one within 0.1."""
+    real, created = get_map("2s3z"), ("stalker",) * 2 + ("zealot",) * 3
+    units, places = ally_group(created, ALLY_POINT, real.ally_bits)
+    assert units == real.allies
+    off = [math.dist(a, b) for a, b in zip(places, real.ally_start, strict=True)]
+    assert sorted(off)[3] < 0.001
+    assert max(off) < 0.1
+    units, places = enemy_group(created, ENEMY_POINT)
+    assert units == real.enemies
+    assert sorted(math.dist(a, b) for a, b in zip(places, real.enemy_start, strict=True))[3] < 0.001
+
+
+def test_the_first_unit_stands_on_the_point_and_the_second_touches_it() -> None:
+    """Marines: inner radius 0.375 + separation radius 0.375 + the gap 1/16 + 1/1024, to the south."""
+    first, second = group(("marine",) * 2, (9.0, 16.0))
+    assert first == (9.0, 16.0)
+    np.testing.assert_allclose(second, (9.0, 16.0 - 0.75 - GAP))
+
+
+def test_small_units_may_start_under_a_colossus() -> None:
+    """Different layers do not meet: the first stalker finds the point itself free."""
+    assert room("stalker", "colossus") == room("colossus", "stalker") == 0.0
+    assert group(("colossus", "stalker"), (9.0, 16.0))[1] == (9.0, 16.0)
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_everyone_starts_on_walkable_ground_apart_from_the_others(name: str) -> None:
+    smac_map = get_map(name)
+    grid, pairs = smac_map.grid(), tables(smac_map).pairs
+    places = smac_map.ally_start + smac_map.enemy_start
+    assert len(places) == len(smac_map.allies) + len(smac_map.enemies)
+    assert all(grid[int(x), int(y)] for x, y in places)
+    for (i, a), (j, b) in itertools.combinations(enumerate(places), 2):
+        # The game's own places are up to 1/8 closer than two units that have walked into each other.
+        assert math.dist(a, b) >= pairs["contact"][i, j] - 0.125, (name, i, j)
+
+
+MIRRORED = [name for name, m in MAPS.items() if sorted(m.allies) == sorted(m.enemies)]
+
+
+@pytest.mark.parametrize("name", MIRRORED)
+def test_equal_groups_stand_alike_fourteen_cells_apart(name: str) -> None:
+    """The real game moves the enemy group by 14 cells and does not mirror it."""
+    smac_map = get_map(name)
+    ours = sorted((u, x + 14.0, y) for u, (x, y) in zip(smac_map.allies, smac_map.ally_start, strict=True))
+    theirs = sorted((u, x, y) for u, (x, y) in zip(smac_map.enemies, smac_map.enemy_start, strict=True))
+    assert [u for u, *_ in ours] == [u for u, *_ in theirs]
+    np.testing.assert_allclose([p for _, *p in theirs], [p for _, *p in ours], atol=1e-9)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from offmarl_bench import provenance, registry
 from offmarl_bench.agent import Agent, make_config
 from offmarl_bench.budget import Budget, parse_budget
 from offmarl_bench.envs import get_spec, get_suite, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
+from offmarl_bench.executors import Executor
 from offmarl_bench.format.reader import read_metadata
 from offmarl_bench.jobs import Failed, Job, forget, run_job, watched
 from offmarl_bench.loader import find_dataset
@@ -25,14 +26,6 @@ from offmarl_bench.runs import config_json, run_hash
 from offmarl_bench.scoring import EPISODES, play
 
 log = logging.getLogger(__name__)
-
-
-class Executor(Protocol):
-    """Runs tasks somewhere; what the entry-point group ``offmarl_bench.executors`` makes from a number of workers."""
-
-    def map(self, fn: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
-        """Results in order of completion."""
-        ...
 
 
 def evaluate(agent: Agent, env_id: str, episodes: int = EPISODES, seed: int = 0, greedy: bool = True) -> Result:
@@ -68,7 +61,7 @@ def evaluate(agent: Agent, env_id: str, episodes: int = EPISODES, seed: int = 0,
     )
 
 
-def _jobs(
+def plan_jobs(
     agents: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], preset: str,
     overrides: Mapping[str, Any], budget: Budget, episodes: int, device: str, bar: bool,
 ) -> list[Job]:  # fmt: skip
@@ -139,7 +132,7 @@ def benchmark(
     if not agents or not datasets or not chosen or min(chosen) < 0:
         raise FormatError(f"nothing to do: agents {list(agents)}, datasets {list(datasets)}, seeds {chosen}")
     alone = workers == 1 and executor == "local"
-    jobs = _jobs(
+    jobs = plan_jobs(
         agents, datasets, chosen, preset, overrides or {}, parse_budget(budget), episodes, device, progress and alone
     )
     runner: Executor = registry.resolve("executors", executor)(workers) if isinstance(executor, str) else executor

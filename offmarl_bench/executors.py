@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from offmarl_bench.errors import FormatError, OffmarlError
 
@@ -24,6 +24,14 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere; what an entry point of ``offmarl_bench.executors`` makes from a number of workers."""
+
+    def map(self, fn: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+        """Results in order of completion."""
+        ...
 
 
 def _start_worker() -> None:

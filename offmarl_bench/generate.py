@@ -10,11 +10,11 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -24,7 +24,7 @@ from offmarl_bench import provenance
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.envs import get_suite, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
-from offmarl_bench.executors import LocalExecutor
+from offmarl_bench.executors import Executor, LocalExecutor
 from offmarl_bench.format.reader import read_metadata
 from offmarl_bench.format.schema import FORMAT_VERSION, Columns
 from offmarl_bench.format.writer import write_dataset
@@ -48,14 +48,6 @@ QUARTILES = (25, 50, 75)
 DECIDING = ("offmarl-bench", "numpy", "torch", "numba", "mujoco", "mpe2")
 """Packages whose version can change what is played: shards made with others are not mixed."""
 CUSTOM = "custom"
-
-
-class Executor(Protocol):
-    """What ``executor`` must offer; see ``executors``."""
-
-    def map(self, fn: Callable[[Shard], int], tasks: Iterable[Shard]) -> Iterator[int]:
-        """Results in order of completion."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

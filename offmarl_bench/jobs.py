@@ -146,8 +146,8 @@ def _stored(job: Job, facts: Mapping[str, Any]) -> Result | None:
     return old if len(old.greedy_returns) == len(old.stochastic_returns) == job.episodes else None
 
 
-def run_job(job: Job) -> Result | Failed:
-    """Train one run if it is not finished, score it greedily and sampled, store and return the result."""
+def train_job(job: Job) -> Path | Failed:
+    """Train one run if it is not finished; returns its folder."""
     try:
         if not is_finished(job.run_dir):
             dataset = _loaded(job.dataset)
@@ -155,6 +155,17 @@ def run_job(job: Job) -> Result | Failed:
                 job.agent, dataset.spec, preset=job.preset, seed=job.seed, device=job.device, **job.overrides
             )
             train(agent, dataset, job.run_dir, seed=job.seed, budget=job.budget, progress=job.bar)
+        return job.run_dir
+    except OffmarlError as e:
+        return Failed(job, str(e))
+
+
+def run_job(job: Job) -> Result | Failed:
+    """Train one run if it is not finished, score it greedily and sampled, store and return the result."""
+    trained = train_job(job)
+    if isinstance(trained, Failed):
+        return trained
+    try:
         facts = _facts(job)
         return _stored(job, facts) or _score(job, facts)
     except OffmarlError as e:

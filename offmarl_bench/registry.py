@@ -43,6 +43,7 @@ def resolve(kind: Kind, name: str) -> Any:
     """Import and return what ``name`` stands for.
 
     Args:
+        kind: what it is; decides the entry-point group.
         name: a registered name, or ``module:attr``.
 
     Raises:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
+from typing import Any
 
 import pytest
 
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import LocalExecutor
+from offmarl_bench.ray_executor import RayExecutor
 
 
 def square(x: int) -> tuple[int, int, str]:
@@ -65,3 +68,80 @@ def test_leaving_early_leaves_no_process() -> None:
 def test_no_worker_is_refused() -> None:
     with pytest.raises(FormatError, match="workers is 0, expected at least 1"):
         LocalExecutor(0)
+
+
+class FakeRay:
+    """What RayExecutor uses of Ray, in one process: tasks run when they are waited for."""
+
+    class exceptions:  # noqa: N801  (Ray's name)
+        class RayError(Exception): ...
+
+        class RayTaskError(RayError):
+            def __init__(self, cause: Exception) -> None:
+                self.cause = cause
+
+    def __init__(self) -> None:
+        self.started: dict[str, Any] = {}
+        self.most = 0
+        self.cancelled = 0
+
+    def is_initialized(self) -> bool:
+        return bool(self.started)
+
+    def init(self, **options: Any) -> None:
+        self.started = options
+
+    def remote(self, fn: Any) -> Any:
+        class Remote:
+            def options(self, **_: Any) -> Any:
+                return self
+
+            def remote(self, task: Any) -> Any:
+                return lambda: fn(task)
+
+        return Remote()
+
+    def wait(self, running: list[Any], num_returns: int) -> tuple[list[Any], list[Any]]:
+        self.most = max(self.most, len(running))
+        return running[-num_returns:], running[:-num_returns]
+
+    def get(self, reference: Any) -> Any:
+        try:
+            return reference()
+        except ValueError as e:
+            raise self.exceptions.RayTaskError(e) from e
+
+    def cancel(self, reference: Any, force: bool) -> None:
+        self.cancelled += 1
+
+
+def half(x: int) -> int:
+    if x % 2:
+        raise ValueError(f"{x} is odd")
+    return x // 2
+
+
+def test_ray_runs_all_tasks_but_no_more_than_workers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    executor = RayExecutor(3)
+    assert sorted(executor.map(half, range(0, 20, 2))) == list(range(10))
+    assert ray.most == 3
+    assert ray.started["num_cpus"] == 3
+    assert ray.started["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_an_error_in_a_ray_task_is_raised_here_and_ends_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(ValueError, match="3 is odd"):
+        list(RayExecutor(2).map(half, [2, 3, 4]))
+    assert ray.cancelled == 1
+
+
+def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(OffmarlError, match=r"pip install 'offmarl-bench\[ray\]', or use --executor local"):
+        RayExecutor(2)
+    with pytest.raises(FormatError, match="workers is 0, expected at least 1"):
+        RayExecutor(0)

@@ -136,7 +136,7 @@ def test_an_error_in_a_ray_task_is_raised_here_and_ends_the_others(monkeypatch: 
     monkeypatch.setitem(sys.modules, "ray", ray)
     with pytest.raises(ValueError, match="3 is odd"):
         list(RayExecutor(2).map(half, [2, 3, 4]))
-    assert ray.cancelled == 1
+    assert ray.cancelled == 2
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

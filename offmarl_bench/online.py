@@ -51,8 +51,8 @@ PLAY, TEST, REFILL, DRAWS = range(4)
 class OnlineTraining:
     """How one seed is trained. Defaults are PyMARL's but for fewer, fresher updates; each line says what differs."""
 
-    steps: int = 2_000_000
-    """Environment steps."""
+    steps: int = 1_250_000
+    """Environment steps (PyMARL: 2,050,000)."""
     lanes: int = 32
     """Episodes played side by side between updates (PyMARL: 1, or 8 in parallel)."""
     updates_per_episode: float = 0.25

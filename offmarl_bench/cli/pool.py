@@ -18,16 +18,23 @@ def pool() -> None:
 @pool.command("train")
 @click.argument("suite")
 @click.argument("map_name", metavar="MAP")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Training seeds: 0, 1, …")
+@click.option("--steps", type=click.IntRange(min=1), help="Environment steps of each seed; default: the pools' own.")
 @workers_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder; default: in $OFFMARL_HOME.")
-def pool_train(suite: str, map_name: str, workers: int, out: Path | None) -> None:
+def pool_train(
+    suite: str, map_name: str, seeds: int, steps: int | None, workers: int, out: Path | None
+) -> None:  # fmt: skip
     """Train a pool for SUITE/MAP online, from several seeds, and sort what was saved into levels.
 
-    Takes hours on two cores; a killed run goes on where it stopped.
+    A killed run goes on where it stopped; a finished one is made longer by asking for more steps.
     """
-    from offmarl_bench.pool_train import train_pool
+    from offmarl_bench.online import OnlineTraining
+    from offmarl_bench.pool_train import PoolTraining, train_pool
 
-    click.echo(train_pool(f"{suite}/{map_name}", workers=workers, out=out))
+    online = OnlineTraining() if steps is None else OnlineTraining(steps=steps)
+    config = PoolTraining(seeds=tuple(range(seeds)), online=online)
+    click.echo(train_pool(f"{suite}/{map_name}", config, workers=workers, out=out))
 
 
 @pool.command("show", epilog=examples("offmarl-bench pool show smac 2s3z"))

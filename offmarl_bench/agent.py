@@ -6,9 +6,10 @@ class like ours, registered as an entry point of ``offmarl_bench.agents`` or spe
 
 from __future__ import annotations
 
+import math
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -49,6 +50,18 @@ class Phase:
     not stored in the checkpoint (SIT: the prioritised replay from stage I's network)."""
     scalable: bool = True
     """False for a phase whose number of steps is given by the data, not by the budget (SIT's ``share``)."""
+
+
+def sampling_phase(
+    name: str, steps: int, dataset: Dataset, size: int, update: Callable[[Batch], Metrics], device: torch.device
+) -> Phase:
+    """A phase whose batches are ``size`` whole episodes, drawn uniformly with replacement."""
+    return Phase(
+        name=name,
+        steps=steps,
+        batches=lambda generator: dataset.sample(size, generator=generator, device=device),
+        update=update,
+    )
 
 
 class Policy(ABC):
@@ -117,6 +130,29 @@ class Agent(nn.Module, ABC):
     def device(self) -> torch.device:
         """Where the parameters are."""
         return next(self.parameters()).device
+
+
+def check_settings(
+    who: str,
+    config: Any,
+    *,
+    counts: Sequence[str] = (),
+    positive: Sequence[str] = (),
+    shares: Sequence[str] = (),
+) -> None:
+    """Validate fields of a config: ``counts`` are at least 1, ``positive`` above 0, ``shares`` from 0 to 1.
+
+    Raises:
+        FormatError: the first field that is not.
+    """
+    for names, low, high, expected in (
+        (counts, 1, math.inf, "at least 1"),
+        (shares, 0, 1, "a number from 0 to 1"),
+        (positive, math.ulp(0.0), math.inf, "a number above 0"),
+    ):
+        for name in names:
+            if not low <= getattr(config, name) <= high:
+                raise FormatError(f"{who}: {name} is {getattr(config, name)!r}, expected {expected}")
 
 
 def presets(name: str) -> dict[str, dict[str, Any]]:

@@ -6,13 +6,18 @@ while training. ``step`` runs the same weights one observation at a time for pla
 
 from __future__ import annotations
 
+import copy
+from typing import TypeVar
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from offmarl_bench.ops import one_hot
+from offmarl_bench.ops import hard_update, one_hot
 from offmarl_bench.recurrence import packed_gru
+
+Network = TypeVar("Network", bound=nn.Module)
 
 HIDDEN = 64
 """Width of the hidden layer and of the GRU in PyMARL, ICQ and SIT (Table 11)."""
@@ -133,3 +138,91 @@ class Actor(nn.Module):
     ) -> tuple[Float[Tensor, "K A"], Float[Tensor, "K H"]]:
         """One time step of K single agents: (outputs, new memory)."""
         return self.net.step(self.inputs(obs, last_actions, ids), h)
+
+
+def linear_mix(
+    q: Float[Tensor, "*L N"], w: Float[Tensor, "*L N"], b: Float[Tensor, "*L"] | None
+) -> Float[Tensor, "*L"]:
+    """Q_tot = Σ_i w_i(s) Q_i + b(s). Yang et al. (2021, arXiv:2106.03400), Section 4.1."""
+    total = (w * q).sum(-1)
+    return total if b is None else total + b
+
+
+class LinearMixer(nn.Module):
+    """Hypernetworks that turn the state into the weights of ``linear_mix``, as in the official code of ICQ.
+
+    w(s) = |W_1(s)| |w_2(s)| ≥ 0, so the agents' own maxima are the joint maximum.
+
+    Args:
+        n_agents: N.
+        state_size: S.
+        embed: inner width of the product, and of the network that makes b.
+        normalise: divide the weights of a state by their sum (official).
+        bias: have b(s) (the papers); the official code computes and drops it.
+    """
+
+    def __init__(
+        self, n_agents: int, state_size: int, embed: int, *, normalise: bool = False, bias: bool = True
+    ) -> None:
+        super().__init__()
+        self.n_agents, self.normalise = n_agents, normalise
+        self.w1, self.w2 = nn.Linear(state_size, n_agents * embed), nn.Linear(state_size, embed)
+        self.b = nn.Sequential(nn.Linear(state_size, embed), nn.ReLU(), nn.Linear(embed, 1)) if bias else None
+
+    def weights(self, state: Float[Tensor, "*L S"]) -> tuple[Float[Tensor, "*L N"], Float[Tensor, "*L"] | None]:
+        """w_i(s), and b(s) or None."""
+        w1 = self.w1(state).unflatten(-1, (self.n_agents, -1)).abs()
+        w = (w1 * self.w2(state).abs().unsqueeze(-2)).sum(-1)
+        if self.normalise:
+            w = w / w.sum(-1, keepdim=True)
+        return w, None if self.b is None else self.b(state).squeeze(-1)
+
+    def forward(self, q: Float[Tensor, "*L N"], state: Float[Tensor, "*L S"]) -> Float[Tensor, "*L"]:
+        """Q_tot of each step."""
+        return linear_mix(q, *self.weights(state))
+
+
+def frozen_copy(network: Network) -> Network:
+    """A target network: the same weights now, and no gradient ever."""
+    twin = copy.deepcopy(network)
+    twin.requires_grad_(False)
+    return twin
+
+
+class Renewal(nn.Module):
+    """Copies networks into their targets after every ``interval`` updates; the count is part of the checkpoint.
+
+    Args:
+        interval: updates between two copies.
+        *pairs: (target, source). They stay submodules of whoever owns them, not of this.
+    """
+
+    def __init__(self, interval: int, *pairs: tuple[nn.Module, nn.Module]) -> None:
+        super().__init__()
+        self.interval, self.since = interval, 0
+        self._pairs = pairs
+
+    def advance(self, updates: int = 1) -> None:
+        """Count these updates, and copy if it is time."""
+        self.since += updates
+        if self.since >= self.interval:
+            self.since = 0
+            for target, source in self._pairs:
+                hard_update(target, source)
+
+    def get_extra_state(self) -> Int[Tensor, ""]:
+        """Updates since the last copy, so that a resumed run copies when an unbroken one would."""
+        return torch.tensor(self.since)
+
+    def set_extra_state(self, state: Int[Tensor, ""]) -> None:
+        """Inverse of ``get_extra_state``."""
+        self.since = int(state)
+
+
+def descend(loss: Float[Tensor, ""], optimizer: torch.optim.Optimizer, clip: float) -> Float[Tensor, ""]:
+    """One step of an optimizer against the gradient of ``loss``, whose norm is clipped; returns the norm before."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
+    optimizer.step()
+    return norm.detach()

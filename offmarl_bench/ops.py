@@ -35,6 +35,23 @@ def masked_argmax(values: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | N
     return masked_logits(values, legal).argmax(-1)
 
 
+def log_prob(
+    logits: Float[Tensor, "*L A"], actions: Int[Tensor, "*L"], legal: Bool[Tensor, "*L A"] | None
+) -> Float[Tensor, "*L"]:
+    """Log π(a) of these actions under the softmax over the legal ones."""
+    return take(torch.log_softmax(masked_logits(logits, legal), -1), actions)
+
+
+def batch_softmax(score: Float[Tensor, "B *L"], mask: Bool[Tensor, "B *L"]) -> Float[Tensor, "B *L"]:
+    """e^score / Z with Z = the mean of e^score over the first axis: weights whose mean is one, 0 where masked.
+
+    Where ICQ and CRR write 1/Z they mean this normaliser: per time step (and agent), over the batch. Entries outside
+    ``mask`` (padding, dead agents) have no part in it.
+    """
+    empty = ~mask.any(0)  # a column with nothing in it must not become 0/0
+    return score.masked_fill(~mask & ~empty, -torch.inf).softmax(0) * mask.sum(0) * mask
+
+
 def masked_mean(x: Float[Tensor, "*L"], mask: Bool[Tensor, "*#L"]) -> Float[Tensor, ""]:
     """Mean of x over the entries where ``mask`` (broadcast to x's shape) is True; 0 if there is none.
 

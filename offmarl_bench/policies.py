@@ -6,16 +6,40 @@ policies cost a dozen small matrix products per step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int, Shaped
+from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
+from torch import Tensor
 
 from offmarl_bench.agent import Policy
 from offmarl_bench.errors import FormatError, SpecMismatch
-from offmarl_bench.nn import Actor
 from offmarl_bench.types import EnvSpec
+
+
+class Player(Protocol):
+    """What a policy needs of a network; ``nn.Actor`` is one."""
+
+    obs_size: int
+    n_actions: int
+
+    def initial(self, k: int) -> Float[Tensor, "K H"]:
+        """Memory of k agents before their first step."""
+
+    def step(
+        self,
+        obs: Float[Tensor, "K O"],
+        last_actions: Int[Tensor, " K"],
+        h: Float[Tensor, "K H"],
+        ids: Int[Tensor, " K"] | None = None,
+    ) -> tuple[Float[Tensor, "K C"], Float[Tensor, "K H"]]:
+        """One time step of K agents: (outputs, new memory)."""
+
+
+Rule = Callable[[Tensor, Tensor | None], Tensor]
+"""Turns the outputs of networks (B, N, C) and the legal actions (B, N, A) into one number per action (B, N, A)."""
 
 
 def _usable(legal: Bool[np.ndarray, "*L A"]) -> Bool[np.ndarray, "*L A"]:
@@ -53,6 +77,7 @@ class SlotPolicy(Policy):
         ids: (N,) agent id that each slot shows to actors that take one; None: its own index.
         greedy: argmax instead of softmax.
         epsilon: ε in [0, 1].
+        rule: what to do with the networks' outputs before anything else; None: they are the numbers per action.
 
     Raises:
         SpecMismatch: a continuous environment, actors of other sizes, or an assignment of the wrong shape.
@@ -62,12 +87,13 @@ class SlotPolicy(Policy):
     def __init__(
         self,
         spec: EnvSpec,
-        actors: Sequence[Actor],
+        actors: Sequence[Player],
         assignment: Shaped[np.ndarray, "*B N"],
         *,
         ids: Shaped[np.ndarray, " N"] | None = None,
         greedy: bool = True,
         epsilon: float = 0.0,
+        rule: Rule | None = None,
     ) -> None:
         if not spec.discrete:
             raise SpecMismatch(f"{spec.id}: SlotPolicy plays discrete actions only; this environment is continuous")
@@ -86,7 +112,7 @@ class SlotPolicy(Policy):
             )
         if not 0.0 <= epsilon <= 1.0:
             raise FormatError(f"epsilon is {epsilon!r}, expected a number from 0 to 1")
-        self.spec, self.greedy, self.epsilon = spec, greedy, epsilon
+        self.spec, self.greedy, self.epsilon, self.rule = spec, greedy, epsilon, rule
         self.actors = list(actors)
         self.assignment = assignment
         self._ids = torch.arange(spec.N) if ids is None else torch.as_tensor(np.asarray(ids, np.int64))
@@ -97,8 +123,9 @@ class SlotPolicy(Policy):
     def exploring(self, epsilon: float) -> SlotPolicy:
         """The same networks played with another ε and a memory of its own. Raises FormatError."""
         return SlotPolicy(
-            self.spec, self.actors, self.assignment, ids=self._ids.numpy(), greedy=self.greedy, epsilon=epsilon
-        )
+            self.spec, self.actors, self.assignment, ids=self._ids.numpy(), greedy=self.greedy, epsilon=epsilon,
+            rule=self.rule,
+        )  # fmt: skip
 
     def reset(self, n: int) -> None:
         """See Policy. Raises SpecMismatch if ``n`` is not the number of lanes of a (B, N) assignment."""
@@ -134,9 +161,10 @@ class SlotPolicy(Policy):
         spec, b = self.spec, len(obs)
         if b * spec.N != len(self._last):
             raise SpecMismatch(f"{b} lanes of observations, but the policy was reset for {len(self._last) // spec.N}")
-        values = self._forward(torch.from_numpy(np.require(obs, requirements=("C", "W"))).view(-1, spec.O)).view(
-            b, spec.N, spec.A
-        )
+        values = self._forward(torch.from_numpy(np.require(obs, requirements=("C", "W"))).view(-1, spec.O))
+        values = values.view(b, spec.N, values.shape[-1])
+        if self.rule is not None:
+            values = self.rule(values, None if legal is None else torch.from_numpy(np.ascontiguousarray(legal)))
         own = values.numpy().astype(np.float64)
         if legal is not None:
             own[~_usable(legal)] = -np.inf
@@ -149,9 +177,9 @@ class SlotPolicy(Policy):
         return action, logprob
 
     def _forward(self, obs: torch.Tensor) -> torch.Tensor:
-        """Outputs (rows, A) on the CPU, one call per distinct actor; advances the memories."""
+        """Outputs (rows, C) on the CPU, one call per distinct actor; advances the memories."""
         agent = torch.arange(self.spec.N).repeat(len(obs) // self.spec.N)
-        out = obs.new_empty(len(obs), self.spec.A)
+        out = obs.new_empty(0, self.spec.A)
         for k, rows in self._rows.items():
             actor, memory = self.actors[k], self._memory[k]
             every = len(rows) == len(obs) and len(self._rows) == 1 and bool((rows[1:] > rows[:-1]).all())
@@ -159,6 +187,8 @@ class SlotPolicy(Policy):
             q, self._memory[k] = actor.step(x.to(memory.device), last.to(memory.device), memory, ids.to(memory.device))
             if every:
                 return q.to(out.device)
+            if len(out) != len(obs):
+                out = obs.new_empty(len(obs), q.shape[-1])
             out[rows] = q.to(out.device)
         return out
 

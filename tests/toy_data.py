@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,3 +49,18 @@ def expert_episodes(count: int, master: int = 0) -> list[Episode]:
 def expert_dataset(count: int = 64, **metadata: Any) -> Dataset:
     """Perfect play as a dataset."""
     return Dataset.from_episodes(expert_episodes(count), SPEC, metadata)
+
+
+def careless_dataset(count: int, right: float, seed: int = 0) -> Dataset:
+    """Every agent gives the right answer with this probability at every step, and the same wrong one otherwise.
+
+    Below one half imitation learns the wrong answer; rewards tell which is right.
+    """
+    generator = np.random.default_rng(seed)
+    episodes = []
+    for episode in expert_episodes(count):
+        correct = generator.random(episode.actions.shape) < right
+        wrong = (episode.actions + SPEC.A // 2) % SPEC.A
+        actions, rewards = np.where(correct, episode.actions, wrong), correct.mean(-1, dtype=np.float32)
+        episodes.append(replace(episode, actions=actions.astype(np.int32), rewards=rewards))
+    return Dataset.from_episodes(episodes, SPEC)

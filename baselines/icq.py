@@ -1,0 +1,284 @@
+"""ICQ: implicit constraint Q-learning for teams (Yang et al. 2021, arXiv:2106.03400), discrete actions.
+
+Also as the SIT paper compares with (arXiv:2211.15612, Appendix B, Eq. (14)). The critic learns from actions in the
+data only; the policy imitates the data, each action weighted by how good the critic finds it.
+
+Differences from the papers, or choices where they are silent (the preset ``paper`` takes them at their word, the
+preset ``official`` follows the published code where it differs):
+
+* Z, over which both weights are normalised, is a sum over the batch at the same time step (official), of real steps
+  and living agents only (official: padding and the dead take part).
+* The actor is weighted by the advantage Q − E_π Q (official). The papers print Q, which chooses among states rather
+  than among actions.
+* β of the critic's weights is 1000 (official), so nearly none: with the papers' 0.1, one of 32 next values is
+  multiplied by 32 and all others by 0.
+* w_i stands inside the exponent (papers) or before it (official).
+* Σ (γλ)^t [r + γ ρ Q' − Q]² is learnt as the λ-return of ρ Q' (official). λ is Table 11's 0.8; the official code's is
+  0.75 whatever its settings say.
+* One critic step a batch; the official code makes one for every time step (``critic_mode="sequential"``).
+* The critic is feed-forward on state, observation and agent id with a value stream as in the official code, but as wide
+  as ``critic_hidden``.
+* Where the horizon cut an episode there is no a' in the data: there Q' is averaged over the present policy.
+* The official code mixes its policy with ε of uniform noise, in learning too, annealed from 0.5 to 0.05; ``floor`` is
+  constant, and over legal actions only.
+* "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
+from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.flat import FlatBatch, flatten
+from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
+from offmarl_bench.ops import (
+    batch_softmax,
+    effective_sample_size,
+    lambda_return,
+    masked_logits,
+    masked_mean,
+    take,
+)
+from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.types import Batch, EnvSpec
+
+if TYPE_CHECKING:
+    from offmarl_bench.loader import Dataset
+
+CRITIC_MODES = ("batch", "sequential")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ICQConfig:
+    """Settings of ICQ; the defaults are Table 11's where it has one, else the official code's."""
+
+    beta: float = 0.1
+    """β_ICQ of the actor's weights."""
+    critic_beta: float = 1000.0
+    """β_ICQ of the critic's weights."""
+    td_lambda: float = 0.8
+    """λ_ICQ of the critic's target."""
+    advantage: bool = True
+    """Weigh the actor by Q − E_π Q; False: by Q, as printed."""
+    weigh_inside: bool = True
+    """w_i inside the exponent, as printed; False: as a factor before it (official)."""
+    floor: float = 0.0
+    """Share of uniform play over legal actions that is mixed into the policy, in learning and in sampled play."""
+    critic_mode: str = "batch"
+    """"batch": one critic step for all time steps together; "sequential": one for each in turn (official)."""
+    normalise_mixer: bool = False
+    """Divide the mixer's weights by their sum (official)."""
+    mixer_bias: bool = True
+    """Have b(s); the official code computes and drops it."""
+    hidden: int = HIDDEN
+    """Width of the actor's network ("RNN hidden dimension")."""
+    critic_hidden: int = 128
+    """Width of the critic's two layers. Table 11: 32; official: 256."""
+    mixer_embed: int = 32
+    """Width of the mixer ("Mixer/Critic hidden dimension")."""
+    actor_lr: float = 5e-4
+    """Learning rate of the actor."""
+    critic_lr: float = 1e-4
+    """Learning rate of the critic and the mixer."""
+    rms_alpha: float = 0.99
+    """RMSprop's smoothing of squared gradients (official)."""
+    rms_eps: float = 1e-5
+    """RMSprop's ε (official)."""
+    clip: float = 10.0
+    """Greatest norm of the gradient."""
+    gamma: float = 0.99
+    """Discount γ."""
+    target_interval: int = 100
+    """Critic steps between two copies of critic and mixer into their targets."""
+    batch_size: int = 32
+    """Episodes a batch."""
+    steps: int = 15_000
+    """Batches ("training epoch")."""
+
+    def __post_init__(self) -> None:
+        counts = ("hidden", "critic_hidden", "mixer_embed", "target_interval", "batch_size", "steps")
+        positive = ("beta", "critic_beta", "actor_lr", "critic_lr", "rms_alpha", "rms_eps", "clip")
+        check_settings("ICQ", self, counts=counts, positive=positive, shares=("td_lambda", "floor", "gamma"))
+        if self.critic_mode not in CRITIC_MODES:
+            raise FormatError(f"ICQ: critic_mode is {self.critic_mode!r}, expected one of {', '.join(CRITIC_MODES)}")
+
+
+class Critic(nn.Module):
+    """Q_i(s, o_i, ·) of all agents, feed-forward, as the sum of one value and one number per action."""
+
+    def __init__(self, spec: EnvSpec, hidden: int) -> None:
+        super().__init__()
+        self.sizes = [spec.S, spec.O, spec.N]
+        self.first, self.second = nn.Linear(sum(self.sizes), hidden), nn.Linear(hidden, hidden)
+        self.value, self.advantages = nn.Linear(hidden, 1), nn.Linear(hidden, spec.A)
+
+    def forward(self, state: Float[Tensor, "K S"], obs: Float[Tensor, "K N O"]) -> Float[Tensor, "K N A"]:
+        """Values of every action."""
+        # The layer on [state, observation, id] in three parts: the state's is computed once for all agents.
+        by_state, by_obs, by_id = torch.split(self.first.weight, self.sizes, 1)
+        shared = F.linear(state, by_state, self.first.bias).unsqueeze(1)
+        x = F.relu(F.linear(obs, by_obs) + shared + by_id.t()).flatten(0, 1)
+        x = F.relu(self.second(x))
+        q: Tensor = (self.value(x) + self.advantages(x)).view(*obs.shape[:2], -1)
+        return q
+
+
+def log_policy(
+    logits: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | None, floor: float
+) -> Float[Tensor, "*L A"]:
+    """The log π of every action for π = (1 − floor) softmax + floor · uniform, both over legal actions."""
+    masked = masked_logits(logits, legal)
+    if floor == 0.0:
+        return torch.log_softmax(masked, -1)
+    free = torch.isfinite(masked)
+    pi = (1 - floor) * masked.softmax(-1) + floor * free / free.sum(-1, keepdim=True)
+    return pi.masked_fill(~free, 1.0).log().masked_fill(~free, -torch.inf)
+
+
+def expected_value(log_pi: Float[Tensor, "*L A"], q: Float[Tensor, "*L A"]) -> Float[Tensor, "*L"]:
+    """E_π Q = Σ_a π(a) Q(a)."""
+    return (log_pi.exp() * q).sum(-1)
+
+
+def actor_weights(
+    q: Float[Tensor, "B T N"], w: Float[Tensor, "B T N"], beta: float, mask: Bool[Tensor, "B T N"], *, inside: bool
+) -> Float[Tensor, "B T N"]:
+    """(1/Z_i) exp(w_i Q_i / β_ICQ) of Eq. (14), scaled to mean one over the batch; 0 where masked.
+
+    Args:
+        q: Q_i of the data's actions, or their advantage.
+        w: the mixer's w_i(s).
+        beta: β_ICQ.
+        mask: living agents at real steps.
+        inside: False puts w_i before the exponential, as the official code does.
+    """
+    return batch_softmax(w * q / beta, mask) if inside else w * batch_softmax(q / beta, mask)
+
+
+def actor_loss(
+    log_pi: Float[Tensor, "B T N"], weight: Float[Tensor, "B T N"], mask: Bool[Tensor, "B T N"]
+) -> Float[Tensor, ""]:
+    """Mean of −(1/Z_i) exp(w_i Q_i / β) log π_i(a_i | τ_i) over ``mask``. Eq. (14), first line."""
+    return -masked_mean(weight * log_pi, mask)
+
+
+def implicit_value(q_tot: Float[Tensor, "B T"], beta: float, mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """exp(Q / β_ICQ) / Z · Q of Eq. (14), with weights of mean one over the batch."""
+    return batch_softmax(q_tot / beta, mask) * q_tot
+
+
+def critic_loss(q_tot: Float[Tensor, "*L"], target: Float[Tensor, "*L"]) -> Float[Tensor, ""]:
+    """Mean of (target − Q)² over real steps. Eq. (14), second line, with its sum over t in the λ-return ``target``."""
+    return (target - q_tot).square().mean()
+
+
+class ICQ(Agent):
+    """Agents share one recurrent actor and one critic that sees the state; both are told which agent it is.
+
+    Raises:
+        SpecMismatch: an environment with continuous actions.
+    """
+
+    Config = ICQConfig
+    config: ICQConfig
+
+    def __init__(self, spec: EnvSpec, config: ICQConfig) -> None:
+        super().__init__(spec, config)
+        if not spec.discrete:
+            raise SpecMismatch(f"icq plays discrete actions only, but {spec.id} has continuous ones")
+        self.actor = Actor(spec.O, spec.A, config.hidden, n_ids=spec.N)
+        self.critic = Critic(spec, config.critic_hidden)
+        self.mixer = LinearMixer(
+            spec.N, spec.S, config.mixer_embed, normalise=config.normalise_mixer, bias=config.mixer_bias
+        )
+        self.target_critic, self.target_mixer = frozen_copy(self.critic), frozen_copy(self.mixer)
+        self.renewal = Renewal(
+            config.target_interval, (self.target_critic, self.critic), (self.target_mixer, self.mixer)
+        )
+        learnt = {
+            "actor": (config.actor_lr, [*self.actor.parameters()]),
+            "critic": (config.critic_lr, [*self.critic.parameters(), *self.mixer.parameters()]),
+        }
+        self.optimizers = {
+            name: torch.optim.RMSprop(p, lr=lr, alpha=config.rms_alpha, eps=config.rms_eps)
+            for name, (lr, p) in learnt.items()
+        }
+
+    def phases(self, dataset: Dataset) -> list[Phase]:
+        """One phase: ``learn``."""
+        config = self.config
+        return [sampling_phase("learn", config.steps, dataset, config.batch_size, self.update, self.device)]
+
+    def update(self, batch: Batch) -> Metrics:
+        """One step of the actor and one (or T) of the critic, both lines of Eq. (14) with the same critic."""
+        config, data = self.config, flatten(batch)
+        logits = self.actor.net.packed(data.inputs(self.actor), data.counts)
+        log_pi = log_policy(logits, data.legal, config.floor)
+        target = self._target(batch, data, log_pi.detach())
+        actor_metrics = self._learn_policy(data, log_pi)
+        critic_metrics = self._learn_values(data, target)
+        return {**actor_metrics, **critic_metrics, "target": target.mean()}
+
+    @torch.no_grad()
+    def _target(self, batch: Batch, data: FlatBatch, log_pi: Float[Tensor, "K N A"]) -> Float[Tensor, " M"]:
+        """The target r + γ ρ Q' of Eq. (14), as a λ-return."""
+        config = self.config
+        q = self.target_critic(data.state, data.obs)
+        w, b = self.target_mixer.weights(data.state)
+        at_end = linear_mix(expected_value(log_pi, q), w, b)[data.after]
+        done = take(q[data.now], data.actions)
+        taken = data.padded(linear_mix(done, w[data.now], None if b is None else b[data.now]))
+        following = F.pad(implicit_value(taken, config.critic_beta, batch.mask)[:, 1:], (0, 1))
+        value = torch.where(F.pad(batch.mask[:, 1:], (0, 1)), following, data.padded(at_end))
+        returns = lambda_return(batch.rewards, value, batch.terminated, batch.mask, config.gamma, config.td_lambda)
+        return data.steps(returns)
+
+    def _learn_policy(self, data: FlatBatch, log_pi: Float[Tensor, "K N A"]) -> Metrics:
+        """The first line of Eq. (14)."""
+        config, now = self.config, data.now
+        log_now, alive = log_pi[now], data.padded(data.alive[now])
+        with torch.no_grad():
+            q = self.critic(data.state[now], data.obs[now])
+            score = take(q, data.actions)
+            if config.advantage:
+                score = score - expected_value(log_now, q)
+            w, _ = self.mixer.weights(data.state[now])
+            weight = actor_weights(data.padded(score), data.padded(w), config.beta, alive, inside=config.weigh_inside)
+        chosen = data.padded(take(log_now, data.actions))
+        loss = actor_loss(chosen, weight, alive)
+        norm = descend(loss, self.optimizers["actor"], config.clip)
+        return {
+            "actor_loss": loss.detach(),
+            "actor_grad_norm": norm,
+            "nll": -masked_mean(chosen.detach(), alive),
+            # As a share of what was sampled: 1 if all count alike.
+            "weights_ess": effective_sample_size(weight[alive]) / alive.sum().clamp(min=1),
+        }
+
+    def _learn_values(self, data: FlatBatch, target: Float[Tensor, " M"]) -> Metrics:
+        """The second line of Eq. (14): steps are in order of time, ``counts[t + 1]`` of them at time t."""
+        sizes = data.counts[1:].tolist() if self.config.critic_mode == "sequential" else [len(target)]
+        losses, norms, first = [], [], 0
+        for size in sizes:
+            part = slice(first, first + size)
+            first += size
+            rows = data.now[part]
+            q = take(self.critic(data.state[rows], data.obs[rows]), data.actions[part])
+            loss = critic_loss(self.mixer(q, data.state[rows]), target[part])
+            norms.append(descend(loss, self.optimizers["critic"], self.config.clip))
+            losses.append(loss.detach())
+            self.renewal.advance()
+        return {"critic_loss": torch.stack(losses).mean(), "critic_grad_norm": torch.stack(norms).mean()}
+
+    def policy(self, greedy: bool = True) -> SlotPolicy:
+        """The actors; ``greedy=False`` samples them, with the config's ``floor``."""
+        epsilon = 0.0 if greedy else self.config.floor
+        return SlotPolicy(self.spec, [self.actor], np.zeros(self.spec.N, np.int64), greedy=greedy, epsilon=epsilon)

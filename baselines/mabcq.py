@@ -1,0 +1,226 @@
+"""MABCQ: batch-constrained Q-learning for teams, as in the SIT paper (arXiv:2211.15612, Appendix B, Eq. (12)).
+
+A behaviour policy μ is cloned first; then values are learnt, and played, over actions that μ knows. The single-agent
+original for discrete actions is Fujimoto et al. (2019, arXiv:1910.01708); the mixer is that of ICQ.
+
+Differences from the paper, or choices where it is silent:
+
+* Eq. (12)'s perturbation ξ does one thing for discrete actions: it removes those with μ(a)/max μ ≤ ζ from the
+  maximum. All actions are enumerated instead of m of them sampled. The maximum of μ is over legal actions.
+* w_i(s) ≥ 0, so every agent's own maximum together make the joint one.
+* Double Q-learning, as in the discrete original; the ``paper`` preset takes the target network's own maximum.
+* The played policy is greedy over the known actions too, as in the original.
+* One network for all agents with a one-hot agent id in its input, as in PyMARL and the official code of ICQ.
+* "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5. "Training epoch 15000" is read as gradient steps on 32 episodes,
+  of the behaviour policy first and then of the values.
+* μ learns from living agents only; an episode that the horizon cut bootstraps.
+* Discrete actions only; the continuous maps of the paper are not covered.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
+from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.flat import flatten
+from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy
+from offmarl_bench.ops import log_prob, masked_argmax, masked_logits, masked_mean, take, td_target
+from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.types import Batch, EnvSpec
+
+if TYPE_CHECKING:
+    from offmarl_bench.loader import Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MABCQConfig:
+    """Settings of MABCQ; the defaults are Table 11's where it has one."""
+
+    zeta: float = 0.3
+    """ζ: an action is known if its μ is more than this share of the likeliest one's; 0 lets every legal action be."""
+    double_q: bool = True
+    """The online network chooses the maximum that the target network values."""
+    hidden: int = HIDDEN
+    """Width of the values' and of the behaviour policy's network ("RNN hidden dimension")."""
+    mixer_embed: int = 32
+    """Width of the mixer ("Mixer/Critic hidden dimension")."""
+    lr: float = 5e-4
+    """Learning rate of the values and of the behaviour policy."""
+    rms_alpha: float = 0.99
+    """RMSprop's smoothing of squared gradients (PyMARL)."""
+    rms_eps: float = 1e-5
+    """RMSprop's ε (PyMARL)."""
+    clip: float = 10.0
+    """Greatest norm of the gradient."""
+    gamma: float = 0.99
+    """Discount γ."""
+    target_interval: int = 100
+    """Updates between two copies of the networks into their targets."""
+    batch_size: int = 32
+    """Episodes a batch."""
+    behaviour_steps: int = 15_000
+    """Gradient steps of the behaviour policy."""
+    steps: int = 15_000
+    """Gradient steps of the values ("training epoch")."""
+    play_epsilon: float = 0.05
+    """ε of ``policy(greedy=False)``: values are not logits, so the stochastic play is ε-greedy."""
+
+    def __post_init__(self) -> None:
+        counts = ("hidden", "mixer_embed", "target_interval", "batch_size", "behaviour_steps", "steps")
+        positive = ("lr", "rms_alpha", "rms_eps", "clip")
+        check_settings("MABCQ", self, counts=counts, positive=positive, shares=("zeta", "gamma", "play_epsilon"))
+        if self.zeta == 1.0:
+            raise FormatError("MABCQ: zeta is 1, so that no action would be known; expected a number below 1")
+
+
+class Companions:
+    """The values and the behaviour policy of one agent, unrolled side by side for play: outputs are (Q, log μ + c)."""
+
+    def __init__(self, actor: Actor, behaviour: Actor) -> None:
+        self.actor, self.behaviour = actor, behaviour
+        self.obs_size, self.n_actions = actor.obs_size, actor.n_actions
+
+    def initial(self, k: int) -> Float[Tensor, "K H"]:
+        """Both memories."""
+        return torch.cat([self.actor.initial(k), self.behaviour.initial(k)], -1)
+
+    def step(
+        self,
+        obs: Float[Tensor, "K O"],
+        last_actions: Int[Tensor, " K"],
+        h: Float[Tensor, "K H"],
+        ids: Int[Tensor, " K"] | None = None,
+    ) -> tuple[Float[Tensor, "K C"], Float[Tensor, "K H"]]:
+        """One time step of both."""
+        own, theirs = h.chunk(2, -1)
+        q, own = self.actor.step(obs, last_actions, own, ids)
+        logits, theirs = self.behaviour.step(obs, last_actions, theirs, ids)
+        return torch.cat([q, logits], -1), torch.cat([own, theirs], -1)
+
+
+def bc_loss(log_mu: Float[Tensor, "*L"], mask: Bool[Tensor, "*L"]) -> Float[Tensor, ""]:
+    """Mean of −log μ_i(a_i | τ_i) over the steps in ``mask``. Eq. (11), by which μ is learnt."""
+    return -masked_mean(log_mu, mask)
+
+
+def known_actions(
+    logits: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | None, zeta: float
+) -> Bool[Tensor, "*L A"]:
+    """ξ of Eq. (12): legal actions with μ_i(a) / max_a' μ_i(a') > ζ.
+
+    The likeliest legal action is always known, so there is always something to choose.
+
+    Args:
+        logits: of μ.
+        legal: illegal actions have μ = 0.
+        zeta: ζ in [0, 1).
+    """
+    masked = masked_logits(logits, legal)
+    ratio = masked - masked.amax(-1, keepdim=True)
+    return ratio > (math.log(zeta) if zeta > 0.0 else -torch.inf)
+
+
+def known_max(
+    chooser: Float[Tensor, "*L A"], values: Float[Tensor, "*L A"], known: Bool[Tensor, "*L A"]
+) -> Float[Tensor, "*L"]:
+    """The max over ã of Eq. (12): ``values`` of the known action that ``chooser`` likes best (Q' itself, or Q)."""
+    return take(values, masked_argmax(chooser, known))
+
+
+def bcq_loss(q_tot: Float[Tensor, "*L"], target: Float[Tensor, "*L"]) -> Float[Tensor, ""]:
+    """Mean of (r + γ max Q' − Q)² over real steps. Eq. (12)."""
+    return (target - q_tot).square().mean()
+
+
+def known_values(outputs: Tensor, legal: Tensor | None, *, zeta: float) -> Tensor:
+    """What is played: the values, −inf for actions that are not known. ``outputs`` are those of ``Companions``."""
+    q, logits = outputs.chunk(2, -1)
+    return masked_logits(q, known_actions(logits, legal, zeta))
+
+
+class MABCQ(Agent):
+    """Agents share one recurrent Q-network and one behaviour policy; both see observation, last action and id.
+
+    Raises:
+        SpecMismatch: an environment with continuous actions.
+    """
+
+    Config = MABCQConfig
+    config: MABCQConfig
+
+    def __init__(self, spec: EnvSpec, config: MABCQConfig) -> None:
+        super().__init__(spec, config)
+        if not spec.discrete:
+            raise SpecMismatch(f"mabcq plays discrete actions only, but {spec.id} has continuous ones")
+        self.behaviour, self.actor = (Actor(spec.O, spec.A, config.hidden, n_ids=spec.N) for _ in range(2))
+        self.mixer = LinearMixer(spec.N, spec.S, config.mixer_embed)
+        self.target_actor, self.target_mixer = frozen_copy(self.actor), frozen_copy(self.mixer)
+        self.renewal = Renewal(config.target_interval, (self.target_actor, self.actor), (self.target_mixer, self.mixer))
+        learnt = {
+            "behaviour": [*self.behaviour.parameters()],
+            "values": [*self.actor.parameters(), *self.mixer.parameters()],
+        }
+        self.optimizers = {
+            name: torch.optim.RMSprop(p, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps)
+            for name, p in learnt.items()
+        }
+
+    def phases(self, dataset: Dataset) -> list[Phase]:
+        """Two phases: ``imitate`` learns μ, ``learn`` the values with μ as it is."""
+        config, device = self.config, self.device
+        return [
+            sampling_phase("imitate", config.behaviour_steps, dataset, config.batch_size, self.imitate, device),
+            sampling_phase("learn", config.steps, dataset, config.batch_size, self.learn, device),
+        ]
+
+    def imitate(self, batch: Batch) -> Metrics:
+        """One gradient step of μ on Eq. (11)."""
+        data = flatten(batch)
+        logits = self.behaviour.net.packed(data.inputs(self.behaviour), data.counts)[data.now]
+        legal = None if data.legal is None else data.legal[data.now]
+        loss = bc_loss(log_prob(logits, data.actions, legal), data.alive[data.now])
+        norm = descend(loss, self.optimizers["behaviour"], self.config.clip)
+        return {"loss": loss.detach(), "grad_norm": norm}
+
+    def learn(self, batch: Batch) -> Metrics:
+        """One gradient step of the values on Eq. (12)."""
+        config, data = self.config, flatten(batch)
+        x = data.inputs(self.actor)
+        q = self.actor.net.packed(x, data.counts)
+        q_tot = self.mixer(take(q[data.now], data.actions), data.state[data.now])
+        with torch.no_grad():
+            known = known_actions(self.behaviour.net.packed(x, data.counts), data.legal, config.zeta)
+            target_q = self.target_actor.net.packed(x, data.counts)
+            best = known_max(q if config.double_q else target_q, target_q, known)[data.after]
+            future = self.target_mixer(best, data.state[data.after])
+            target = td_target(data.steps(batch.rewards), future, data.steps(batch.terminated), config.gamma)
+        loss = bcq_loss(q_tot, target)
+        norm = descend(loss, self.optimizers["values"], config.clip)
+        self.renewal.advance()
+        choices = known.sum(-1, dtype=q.dtype)
+        return {
+            "loss": loss.detach(),
+            "grad_norm": norm,
+            "q_tot": q_tot.detach().mean(),
+            "target": target.mean(),
+            "known_actions": masked_mean(choices, data.alive),
+        }
+
+    def policy(self, greedy: bool = True) -> SlotPolicy:
+        """Argmax over known actions; ``greedy=False`` plays ε-greedily with the config's ``play_epsilon``."""
+        return SlotPolicy(
+            self.spec,
+            [Companions(self.actor, self.behaviour)],
+            np.zeros(self.spec.N, np.int64),
+            epsilon=0.0 if greedy else self.config.play_epsilon,
+            rule=partial(known_values, zeta=self.config.zeta),
+        )

@@ -1,0 +1,228 @@
+"""MACQL: conservative Q-learning for teams, as in the SIT paper (arXiv:2211.15612, Appendix B, Eq. (13)).
+
+Values of actions that the data did not take are pushed down, those of the data's actions up. The single-agent
+original is Kumar et al. (2020, arXiv:2006.04779); the mixer is that of ICQ (arXiv:2106.03400).
+
+Differences from the paper, or choices where it is silent:
+
+* Eq. (13) counts the mixer's bias b(s) once per agent in its log-sums and once in Q, so it pushes b down by N − 1 times
+  β without end, whatever the actions. By default b is left out of both; ``bias_in_gap`` (preset ``paper``) prints it.
+* Illegal actions are left out of the log-sum (−inf; a 0 would count as e^0), dead agents out of the sum over agents.
+* "n-step off-policy estimation (e.g. Tree Backup)" is the tree backup of Precup et al. (2000) with a λ, along the whole
+  episode, for the greedy joint policy: the trace ends where any agent did something else. The paper gives neither n
+  nor λ; 0.8 is Table 11's only λ (ICQ's).
+* Double Q-learning: the online network chooses the greedy action, the target network values it. The ``paper`` preset
+  takes the target network's own choice.
+* One network for all agents with a one-hot agent id in its input, as in PyMARL and the official code of ICQ.
+* "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.
+* An episode that the horizon cut bootstraps. Discrete actions only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
+from offmarl_bench.errors import SpecMismatch
+from offmarl_bench.flat import FlatBatch, flatten
+from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
+from offmarl_bench.ops import masked_argmax, masked_logits, take, td_target
+from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.types import Batch, EnvSpec
+
+if TYPE_CHECKING:
+    from offmarl_bench.loader import Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MACQLConfig:
+    """Settings of MACQL; the defaults are Table 11's where it has one."""
+
+    beta_cql: float = 2.0
+    """β_CQL: how strongly values outside the data are pushed down."""
+    bias_in_gap: bool = False
+    """Count b(s) in the conservative term as Eq. (13) prints it."""
+    backup_lambda: float = 0.8
+    """λ of the tree backup; 0 is the one-step target."""
+    double_q: bool = True
+    """The online network chooses the greedy action that the target network values."""
+    hidden: int = HIDDEN
+    """Width of the agents' network ("RNN hidden dimension")."""
+    mixer_embed: int = 32
+    """Width of the mixer ("Mixer/Critic hidden dimension")."""
+    lr: float = 5e-4
+    """Learning rate."""
+    rms_alpha: float = 0.99
+    """RMSprop's smoothing of squared gradients (PyMARL)."""
+    rms_eps: float = 1e-5
+    """RMSprop's ε (PyMARL)."""
+    clip: float = 10.0
+    """Greatest norm of the gradient."""
+    gamma: float = 0.99
+    """Discount γ."""
+    target_interval: int = 100
+    """Updates between two copies of the networks into their targets."""
+    batch_size: int = 32
+    """Episodes a batch."""
+    steps: int = 15_000
+    """Gradient steps ("training epoch")."""
+    play_epsilon: float = 0.05
+    """ε of ``policy(greedy=False)``: values are not logits, so the stochastic play is ε-greedy."""
+
+    def __post_init__(self) -> None:
+        counts = ("hidden", "mixer_embed", "target_interval", "batch_size", "steps")
+        shares = ("gamma", "backup_lambda", "play_epsilon")
+        check_settings("MACQL", self, counts=counts, positive=("lr", "rms_alpha", "rms_eps", "clip"), shares=shares)
+
+
+def tree_backup(
+    reward: Float[Tensor, "B T"],
+    value: Float[Tensor, "B T"],
+    taken: Float[Tensor, "B T"],
+    trace: Bool[Tensor, "B T"],
+    terminated: Bool[Tensor, "B T"],
+    gamma: float,
+    lam: float,
+) -> Float[Tensor, "B T"]:
+    """y_CQL of Eq. (13): G_t = r_t + γ (1 − terminated_t) [V_{t+1} + λ π(a_{t+1}) (G_{t+1} − Q(a_{t+1}))].
+
+    Precup, Sutton and Singh (2000) for a greedy policy π, whose probability of the data's joint action is 0 or 1.
+
+    Args:
+        reward: team reward of each step t.
+        value: V(s_{t+1}) = max_a Q'(s_{t+1}, a).
+        taken: Q'(s_{t+1}, a_{t+1}) of the data's joint action; anything where there is none.
+        trace: whether step t + 1 exists and its joint action is greedy.
+        terminated: True on a last step that ended by itself.
+        gamma: discount γ.
+        lam: λ.
+    """
+    out, later = torch.empty_like(value), taken[:, -1]
+    for t in range(reward.shape[1] - 1, -1, -1):
+        going_on = (lam * (later - taken[:, t])).masked_fill(~trace[:, t], 0.0)
+        later = td_target(reward[:, t], value[:, t] + going_on, terminated[:, t], gamma)
+        out[:, t] = later
+    return out
+
+
+def conservative_gap(
+    w: Float[Tensor, "*L N"],
+    q: Float[Tensor, "*L N A"],
+    b: Float[Tensor, "*L"] | None,
+    actions: Int[Tensor, "*L N"],
+    legal: Bool[Tensor, "*L N A"] | None,
+    alive: Bool[Tensor, "*L N"],
+) -> Float[Tensor, "*L"]:
+    """Σ_i log Σ_{a_i} exp(w_i Q_i(τ_i, a_i) + b) − Q(τ, a): the first line of Eq. (13) for each step.
+
+    Args:
+        w: weights of the mixer.
+        q: values of every action.
+        b: bias of the mixer; None leaves it out of both terms, then the gap is never negative.
+        actions: the data's.
+        legal: the log-sum is over legal actions.
+        alive: agents that are counted, in both terms.
+    """
+    scaled = w.unsqueeze(-1) * q
+    soft = torch.logsumexp(masked_logits(scaled, legal), -1)
+    gap = (soft - take(scaled, actions)).masked_fill(~alive, 0.0).sum(-1)
+    return gap if b is None else gap + (alive.sum(-1) - 1) * b
+
+
+def cql_loss(
+    gap: Float[Tensor, "*L"], q_tot: Float[Tensor, "*L"], y: Float[Tensor, "*L"], beta_cql: float
+) -> Float[Tensor, ""]:
+    """Mean over real steps of β_CQL · gap + ½ (y_CQL − Q)². Eq. (13)."""
+    return (beta_cql * gap + (y - q_tot).square() / 2).mean()
+
+
+class MACQL(Agent):
+    """Agents share one recurrent Q-network that sees the observation, the last action and the agent's id.
+
+    Raises:
+        SpecMismatch: an environment with continuous actions.
+    """
+
+    Config = MACQLConfig
+    config: MACQLConfig
+
+    def __init__(self, spec: EnvSpec, config: MACQLConfig) -> None:
+        super().__init__(spec, config)
+        if not spec.discrete:
+            raise SpecMismatch(f"macql plays discrete actions only, but {spec.id} has continuous ones")
+        self.actor = Actor(spec.O, spec.A, config.hidden, n_ids=spec.N)
+        self.mixer = LinearMixer(spec.N, spec.S, config.mixer_embed)
+        self.target_actor, self.target_mixer = frozen_copy(self.actor), frozen_copy(self.mixer)
+        self.renewal = Renewal(config.target_interval, (self.target_actor, self.actor), (self.target_mixer, self.mixer))
+        learnt = [*self.actor.parameters(), *self.mixer.parameters()]
+        self.optimizers = {
+            "values": torch.optim.RMSprop(learnt, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps)
+        }
+
+    def phases(self, dataset: Dataset) -> list[Phase]:
+        """One phase: ``learn``."""
+        config = self.config
+        return [sampling_phase("learn", config.steps, dataset, config.batch_size, self.update, self.device)]
+
+    def update(self, batch: Batch) -> Metrics:
+        """One gradient step on Eq. (13)."""
+        config, data = self.config, flatten(batch)
+        x = data.inputs(self.actor)
+        q = self.actor.net.packed(x, data.counts)
+        w, b = self.mixer.weights(data.state[data.now])
+        q_now = q[data.now]
+        q_tot = linear_mix(take(q_now, data.actions), w, b)
+        with torch.no_grad():
+            target_q = self.target_actor.net.packed(x, data.counts)
+            greedy = masked_argmax(q if config.double_q else target_q, data.legal)
+            y = data.steps(self._backup(batch, data, target_q, greedy))
+        gap = conservative_gap(
+            w,
+            q_now,
+            b if config.bias_in_gap else None,
+            data.actions,
+            None if data.legal is None else data.legal[data.now],
+            data.alive[data.now],
+        )
+        loss = cql_loss(gap, q_tot, y, config.beta_cql)
+        norm = descend(loss, self.optimizers["values"], config.clip)
+        self.renewal.advance()
+        return {
+            "loss": loss.detach(),
+            "grad_norm": norm,
+            "gap": gap.detach().mean(),
+            "q_tot": q_tot.detach().mean(),
+            "target": y.mean(),
+            "greedy_share": (greedy[data.now] == data.actions).all(-1).float().mean(),
+        }
+
+    def _backup(
+        self, batch: Batch, data: FlatBatch, target_q: Float[Tensor, "K N A"], greedy: Int[Tensor, "K N"]
+    ) -> Float[Tensor, "B T"]:
+        """y_CQL of every step."""
+        w, b = self.target_mixer.weights(data.state)
+        value = linear_mix(take(target_q, greedy), w, b)[data.after]
+        done = take(target_q[data.now], data.actions)
+        taken = linear_mix(done, w[data.now], None if b is None else b[data.now])
+        agrees = (greedy[data.now] == data.actions).all(-1)
+        return tree_backup(
+            batch.rewards,
+            data.padded(value),
+            F.pad(data.padded(taken)[:, 1:], (0, 1)),
+            F.pad(data.padded(agrees)[:, 1:], (0, 1)),
+            batch.terminated,
+            self.config.gamma,
+            self.config.backup_lambda,
+        )
+
+    def policy(self, greedy: bool = True) -> SlotPolicy:
+        """See Agent. Argmax of the values; ``greedy=False`` plays ε-greedily with the config's ``play_epsilon``."""
+        epsilon = 0.0 if greedy else self.config.play_epsilon
+        return SlotPolicy(self.spec, [self.actor], np.zeros(self.spec.N, np.int64), epsilon=epsilon)

@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
-from offmarl_bench.errors import SpecMismatch
+from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
 from offmarl_bench.ops import masked_argmax, masked_logits, take, td_target
@@ -80,6 +80,8 @@ class MACQLConfig:
         counts = ("hidden", "mixer_embed", "target_interval", "batch_size", "steps")
         shares = ("gamma", "backup_lambda", "play_epsilon")
         check_settings("MACQL", self, counts=counts, positive=("lr", "rms_alpha", "rms_eps", "clip"), shares=shares)
+        if not self.beta_cql >= 0.0:
+            raise FormatError(f"MACQL: beta_cql is {self.beta_cql!r}, expected a number from 0")
 
 
 def tree_backup(

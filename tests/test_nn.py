@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from offmarl_bench.nn import Actor, RecurrentNet, previous_actions
+from offmarl_bench.nn import (
+    Actor,
+    LinearMixer,
+    RecurrentNet,
+    Renewal,
+    descend,
+    frozen_copy,
+    linear_mix,
+    previous_actions,
+)
 from offmarl_bench.recurrence import pack
 
 
@@ -68,3 +77,52 @@ def test_actor_can_be_rebuilt_from_its_description() -> None:
     twin = Actor(**actor.describe())  # type: ignore[arg-type]
     twin.load_state_dict(actor.state_dict())
     assert twin.describe() == actor.describe()
+
+
+def test_linear_mixing_by_hand() -> None:
+    q, w, b = torch.tensor([[1.0, -2.0]]), torch.tensor([[3.0, 0.5]]), torch.tensor([10.0])
+    assert linear_mix(q, w, b).tolist() == [12]
+    assert linear_mix(q, w, None).tolist() == [2]
+
+
+def test_the_mixers_weights_by_hand() -> None:
+    # Two agents, two inner units: |W1| = [[1, 2], [0, 3]], |w2| = [1, 4], so w = [9, 12] and b = ReLU(5) · 2 + 1.
+    mixer, state = LinearMixer(2, 1, 2), torch.tensor([[1.0]])
+    mixer.load_state_dict(
+        {
+            "w1.weight": torch.tensor([[1.0], [-2.0], [0.0], [3.0]]), "w1.bias": torch.zeros(4),
+            "w2.weight": torch.tensor([[-1.0], [4.0]]), "w2.bias": torch.zeros(2),
+            "b.0.weight": torch.tensor([[5.0], [-5.0]]), "b.0.bias": torch.zeros(2),
+            "b.2.weight": torch.tensor([[2.0, 7.0]]), "b.2.bias": torch.ones(1),
+        }
+    )  # fmt: skip
+    w, b = mixer.weights(state)
+    assert b is not None
+    assert (w.tolist(), b.tolist()) == ([[9, 12]], [11])
+    assert mixer(torch.tensor([[1.0, 1.0]]), state).tolist() == [32]
+    mixer.normalise, mixer.b = True, None
+    w, b = mixer.weights(state)
+    assert w.tolist() == [pytest.approx([9 / 21, 12 / 21])]
+    assert b is None
+
+
+def test_targets_are_copied_at_the_interval_learn_nothing_and_resume() -> None:
+    source = torch.nn.Linear(1, 1)
+    target = frozen_copy(source)
+    assert not any(p.requires_grad for p in target.parameters())
+    renewal = Renewal(3, (target, source))
+    torch.nn.init.constant_(source.weight, 7.0)
+    renewal.advance(2)
+    assert target.weight.item() != 7
+    resumed = Renewal(3, (target, source))
+    resumed.load_state_dict(renewal.state_dict())
+    resumed.advance()
+    assert (target.weight.item(), resumed.since) == (7, 0)
+    assert list(renewal.parameters()) == []
+
+
+def test_descend_takes_one_clipped_step() -> None:
+    x = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    norm = descend(x.square().sum() / 2, torch.optim.SGD([x], lr=1.0), clip=1.0)
+    assert norm.item() == 5
+    assert x.tolist() == pytest.approx([3 - 0.6, 4 - 0.8])

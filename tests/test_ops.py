@@ -94,3 +94,18 @@ def test_effective_sample_size() -> None:
     assert ops.effective_sample_size(torch.tensor([2.0, 0.0, 0.0])).item() == 1
     assert ops.effective_sample_size(torch.tensor([3.0, 1.0])).item() == pytest.approx(1.6)
     assert ops.effective_sample_size(torch.zeros(3)).item() == 0
+
+
+def test_log_prob_by_hand() -> None:
+    # Odds 3 : 1 among the legal ones, whatever the illegal action's logit.
+    logits, legal = torch.tensor([[math.log(3.0), 0.0, 50.0]]), torch.tensor([[True, True, False]])
+    assert ops.log_prob(logits, torch.tensor([0]), legal).item() == pytest.approx(math.log(3 / 4))
+    assert ops.log_prob(logits, torch.tensor([2]), legal).item() == -math.inf
+
+
+def test_batch_softmax_by_hand() -> None:
+    # First column: e^0 : e^ln 3, so 1/4 and 3/4 of 2; the masked 99 has no part. Second: alone, so 1. Third: none.
+    score = torch.tensor([[0.0, 7.0, 1.0], [math.log(3.0), 99.0, 2.0], [99.0, 99.0, 3.0]])
+    mask = torch.tensor([[True, True, False], [True, False, False], [False, False, False]])
+    weights = ops.batch_softmax(score, mask)
+    assert weights.tolist() == [pytest.approx([0.5, 1, 0]), pytest.approx([1.5, 0, 0]), [0, 0, 0]]

@@ -154,3 +154,25 @@ def test_what_slot_policy_refuses() -> None:
     policy.reset(2)
     with pytest.raises(SpecMismatch, match="3 lanes of observations, but the policy was reset for 2"):
         policy.act(*views(3), rng())
+
+
+def test_a_rule_turns_outputs_into_values_before_illegal_actions_go() -> None:
+    two, (obs, legal) = actors(2), views(5)
+    table = np.array([0, 1, 1, 0])
+    seen: list[bool] = []
+
+    def worst(outputs: torch.Tensor, free: torch.Tensor | None) -> torch.Tensor:
+        assert outputs.shape == (5, N, A)
+        seen.append(free is not None and bool((free.numpy() == legal).all()))
+        return -outputs
+
+    plain, turned = SlotPolicy(SPEC, two, table), SlotPolicy(SPEC, two, table, rule=worst)
+    for policy in (plain, turned):
+        policy.reset(5)
+    played = turned.act(obs, legal, rng())
+    assert (turned.exploring(0.0).rule, seen) == (worst, [True])
+    for net in two:
+        with torch.no_grad():
+            net.net.head.weight.neg_()
+            net.net.head.bias.neg_()
+    assert (plain.act(obs, legal, rng()) == played).all()

@@ -13,7 +13,7 @@ from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 
 
 def test_ours_are_registered() -> None:
-    assert {"bc", "qmix", "sit"} <= set(registry.names("agents"))
+    assert {"bc", "icq", "mabcq", "macql", "qmix", "sit"} <= set(registry.names("agents"))
     assert {"smac", "toy"} <= set(registry.names("environments"))
     assert "local" in registry.names("executors")
     assert registry.resolve("agents", "bc") is BC

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from offmarl_bench.envs.toy import SPECS, ToyEnv
 from offmarl_bench.loader import Dataset
+from offmarl_bench.nn import Actor
 from offmarl_bench.seeding import episode_seeds
 from offmarl_bench.types import Episode
 
@@ -64,3 +66,29 @@ def careless_dataset(count: int, right: float, seed: int = 0) -> Dataset:
         actions, rewards = np.where(correct, episode.actions, wrong), correct.mean(-1, dtype=np.float32)
         episodes.append(replace(episode, actions=actions.astype(np.int32), rewards=rewards))
     return Dataset.from_episodes(episodes, SPEC)
+
+
+@torch.no_grad()
+def stepwise(actor: Actor, episode: Episode) -> torch.Tensor:
+    """The actor's (T + 1, N, A) outputs on one episode, one step at a time: what fused unrolls are compared with."""
+    h, rows = actor.initial(SPEC.N), []
+    for t in range(len(episode) + 1):
+        last = torch.from_numpy(episode.actions[t - 1]).long() if t else torch.full((SPEC.N,), -1)
+        out, h = actor.step(torch.from_numpy(episode.observations[t]), last, h, torch.arange(SPEC.N))
+        rows.append(out)
+    return torch.stack(rows)
+
+
+def legal_at(episode: Episode, t: int, agent: int) -> list[int]:
+    """The actions that an agent may choose among at one observation."""
+    assert episode.legal_actions is not None
+    return [int(a) for a in np.flatnonzero(episode.legal_actions[t, agent])]
+
+
+@torch.no_grad()
+def shaken(*networks: torch.nn.Module) -> None:
+    """Move weights at random, so that mixing up two networks would be seen."""
+    generator = torch.Generator().manual_seed(1)
+    for network in networks:
+        for p in network.parameters():
+            p.add_(0.2 * torch.randn(p.shape, generator=generator))

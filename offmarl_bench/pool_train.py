@@ -46,13 +46,19 @@ class PoolTraining:
     """Training seeds."""
     online: OnlineTraining = field(default_factory=OnlineTraining)
     """How each of them is trained."""
+    early_seeds: int = 6
+    """Further seeds that are trained only to ``early_steps``: the random level's untrained and young networks."""
+    early_steps: int = 16_000
+    """Environment steps of those."""
+    early_save_every: int = 2_000
+    """Environment steps between their snapshots: learning leaves the random level within minutes."""
     measure_episodes: int = 128
     """Episodes that measure a snapshot (at least 100 by our promise), the same for all."""
     reference_episodes: int = 1024
     """Episodes of uniformly random play, the lower end of the range."""
     play_epsilon: float = 0.05
     """ε that members play with, here and in every dataset."""
-    members_per_level: int = 6
+    members_per_level: int = 8
     """Greatest number of members of a level."""
     split: tuple[float, float] | None = None
     """Where ``medium`` and ``expert`` begin, as shares of the range; None: the suite's own."""
@@ -60,11 +66,23 @@ class PoolTraining:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise FormatError(f"pool training: seeds are {self.seeds!r}, expected different numbers, at least one")
-        for name in ("measure_episodes", "reference_episodes", "members_per_level"):
+        for name in ("measure_episodes", "reference_episodes", "members_per_level", "early_steps", "early_save_every"):
             if getattr(self, name) < 1:
                 raise FormatError(f"pool training: {name} is {getattr(self, name)!r}, expected at least 1")
+        if self.early_seeds < 0:
+            raise FormatError(f"pool training: early_seeds is {self.early_seeds!r}, expected at least 0")
         if self.split is not None and not 0 < self.split[0] < self.split[1] < 1:
             raise FormatError(f"pool training: split is {self.split!r}, expected two rising shares between 0 and 1")
+
+    @property
+    def runs(self) -> dict[int, OnlineTraining]:
+        """Every seed to train and how: the full ones first, then the early ones, numbered on from the greatest."""
+        brief = replace(
+            self.online, steps=min(self.early_steps, self.online.steps), save_every=self.early_save_every,
+            test_every=self.early_save_every,
+        )  # fmt: skip
+        first = max(self.seeds) + 1
+        return dict.fromkeys(self.seeds, self.online) | dict.fromkeys(range(first, first + self.early_seeds), brief)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +90,7 @@ class _SeedTask:
     env_id: str
     seed: int
     bar: int
+    online: OnlineTraining
     config: PoolTraining
     directory: Path
 
@@ -91,7 +110,7 @@ class Measured:
 
 def _train_and_measure(task: _SeedTask) -> list[Measured]:
     """One seed from nothing (or from where it was killed) to measured snapshots."""
-    train_seed(task.env_id, task.seed, task.config.online, task.directory, bar=task.bar)
+    train_seed(task.env_id, task.seed, task.online, task.directory, bar=task.bar)
     return measure(task.env_id, task.seed, task.directory / SNAPSHOTS, task.config)
 
 
@@ -136,8 +155,12 @@ def _spread(candidates: Sequence[Measured], count: int) -> list[Measured]:
 
 
 def choose(candidates: Sequence[Measured], count: int) -> list[Measured]:
-    """Up to ``count`` snapshots of one level: untrained ones first, then evenly over seeds and returns."""
-    chosen = [m for m in candidates if m.steps == 0][:count]
+    """Up to ``count`` snapshots of one level: half of them untrained if there are any, the rest evenly over seeds.
+
+    Within the untrained and within a seed they are spread over the returns.
+    """
+    untrained = [m for m in candidates if m.steps == 0]
+    chosen = _spread(untrained, min(len(untrained), -(-count // 2))) if untrained else []
     left = [m for m in candidates if m.steps > 0]
     by_seed = {s: [m for m in left if m.seed == s] for s in sorted({m.seed for m in left})}
     shares = dict.fromkeys(by_seed, 0)
@@ -230,15 +253,15 @@ def train_pool(
     if len(config.seeds) < MIN_SEEDS:
         log.warning("pool of %s: %d training seeds, expected at least %d", env_id, len(config.seeds), MIN_SEEDS)
     tasks = [
-        _SeedTask(env_id=env_id, seed=s, bar=k, config=config, directory=work / f"seed-{s}")
-        for k, s in enumerate(config.seeds)
+        _SeedTask(env_id=env_id, seed=s, bar=k, online=online, config=config, directory=work / f"seed-{s}")
+        for k, (s, online) in enumerate(config.runs.items())
     ]
     measured: list[Measured] = []
     for found in tqdm(LocalExecutor(workers).map(_train_and_measure, tasks), total=len(tasks), unit=" seeds",
                       desc=f"pool {env_id}", position=len(tasks), disable=None):  # fmt: skip
         measured += found
     measured.sort(key=lambda m: (m.seed, m.steps))
-    curves = {str(s): read_json_lines(work / f"seed-{s}" / CURVE) for s in config.seeds}
+    curves = {str(s): read_json_lines(work / f"seed-{s}" / CURVE) for s in config.runs}
     provenance = {
         "command": f"offmarl-bench pool train {suite} {map_name}",
         "commit": commit(),

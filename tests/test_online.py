@@ -204,7 +204,16 @@ def test_levels_split_the_range_from_random_play_to_the_best_at_30_and_70_percen
     assert len({m.file for m in pool.members}) == 7
 
 
-def test_members_are_spread_over_seeds_and_returns_with_the_untrained_first() -> None:
+def test_early_seeds_are_numbered_on_and_trained_briefly() -> None:
+    config = PoolTraining(seeds=(0, 4), early_seeds=2, early_steps=1000, early_save_every=100)
+    assert list(config.runs) == [0, 4, 5, 6]
+    assert [config.runs[s].steps for s in config.runs] == [config.online.steps] * 2 + [1000] * 2
+    assert config.runs[6].save_every == 100
+    with pytest.raises(FormatError, match="early_seeds is -1, expected at least 0"):
+        PoolTraining(early_seeds=-1)
+
+
+def test_members_are_spread_over_seeds_and_returns_with_half_of_them_untrained() -> None:
     def one(seed: int, steps: int, value: float) -> Measured:
         return Measured(
             path=Path(), seed=seed, steps=steps, return_mean=value, return_std=0.0, win_rate=None, episodes=1
@@ -214,6 +223,7 @@ def test_members_are_spread_over_seeds_and_returns_with_the_untrained_first() ->
     chosen = [(m.seed, m.steps) for m in choose(crowd, 6)]
     assert chosen == [(1, 0), (0, 0), (0, 1), (1, 5), (0, 5), (0, 10)]
     assert len(choose(crowd, 99)) == len(crowd)
+    assert [m.return_mean for m in choose(crowd, 2)] == [-2.0, 5.0], "one of the two is untrained"
 
 
 def test_a_level_without_snapshots_and_training_that_taught_nothing(tmp_path: Path) -> None:
@@ -231,11 +241,15 @@ def test_random_reference_is_the_mean_of_uniform_play() -> None:
 
 def test_train_pool_from_nothing_to_a_pool_that_loads(tmp_path: Path) -> None:
     online = short(steps=1024, lanes=32, batch_size=32, replay=512, save_every=128, test_every=512)
-    config = PoolTraining(seeds=(0, 1), online=online, measure_episodes=16, reference_episodes=64, members_per_level=3)
+    config = PoolTraining(
+        seeds=(0, 1), online=online, early_seeds=1, early_steps=256, early_save_every=128, measure_episodes=16,
+        reference_episodes=64, members_per_level=6,
+    )  # fmt: skip
     out = train_pool("toy/signals", config, out=tmp_path / "pool", work_dir=tmp_path / "work")
     pool = load_pool("toy/signals", out)
     assert {m.level for m in pool.members} == {"random", "medium", "expert"}
-    assert {m.seed for m in pool.members if m.steps == 0} == {0, 1}
+    assert {m.seed for m in pool.members if m.steps == 0} == {0, 1, 2}
+    assert [s["steps"] for s in pool.provenance["snapshots"] if s["seed"] == 2] == [0, 256], "the early seed"
     assert pool.high == max(s["return_mean"] for s in pool.provenance["snapshots"])
     assert set(pool.provenance) >= {"command", "commit", "versions", "backend", "settings", "curves"}
     again = measure("toy/signals", 0, tmp_path / "work" / "seed-0" / SNAPSHOTS, config)

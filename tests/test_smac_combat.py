@@ -150,7 +150,7 @@ def test_repeating_an_attack_order_changes_nothing() -> None:
     w["hp"], w["order"], w["target"] = 100.0, ATTACK_ORDER, 5
     w["hit_in"], w["back"], w["wind"] = 3.0, 5.0, 2.0
     before = w.copy()
-    give_orders(tab.kinds, tab.n, w, np.full(5, ATTACK))
+    give_orders(tab.kinds, tab.pairs, tab.n, w, np.full(5, ATTACK))
     np.testing.assert_array_equal(w, before)
 
 
@@ -159,7 +159,7 @@ def test_another_target_interrupts_the_second_hit_of_a_zealot_but_no_missile() -
     tab, w = tables(MAPS["2s3z"]), np.zeros(10, make_world().dtype)
     stalker, zealot = 0, 2
     w["hp"], w["order"], w["target"], w["hit_in"], w["back"] = 100.0, ATTACK_ORDER, 6, 3.0, 5.0
-    give_orders(tab.kinds, tab.n, w, np.full(5, ATTACK))
+    give_orders(tab.kinds, tab.pairs, tab.n, w, np.full(5, ATTACK))
     assert (w["hit_in"][zealot], w["back"][zealot]) == (0.0, 0.0)
     assert w["hit_in"][stalker] == 3.0
 
@@ -167,7 +167,7 @@ def test_another_target_interrupts_the_second_hit_of_a_zealot_but_no_missile() -
 def test_another_order_cancels_the_wind_up_and_frees_the_weapon() -> None:
     tab, w = tables(MAPS["2s3z"]), np.zeros(10, make_world().dtype)
     w["hp"], w["order"], w["target"], w["wind"], w["cd"] = 100.0, ATTACK_ORDER, 5, 2.0, 30.0
-    give_orders(tab.kinds, tab.n, w, np.full(5, EAST))
+    give_orders(tab.kinds, tab.pairs, tab.n, w, np.full(5, EAST))
     assert (w["wind"][:5] == -1.0).all()
     assert (w["cd"][:5] == 0.0).all()
     assert (w["target"][:5] == -1).all()

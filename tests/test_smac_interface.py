@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 from offmarl_bench.envs.smac import battle_reward, observe
+from offmarl_bench.envs.smac.combat import UNIT
 from offmarl_bench.envs.smac.env import SmacEnv
 from offmarl_bench.envs.smac.layout import Flags, layout, max_reward
 from offmarl_bench.envs.smac.maps import MAPS, get_map
+from offmarl_bench.envs.smac.reward import DRAW, LOST, ONGOING, WON, outcome
+from offmarl_bench.envs.smac.tables import tables
 from offmarl_bench.errors import SpecMismatch, UnknownName
 
 GOLDEN = Path(__file__).parent / "golden"
 FILES = [*MAPS, "2s3z_variant_allflags", "2s3z_variant_minimal", "2s3z_variant_obsstate"]
-OUR_NAMES = {"spine": "spine crawler"}
-"""Unit names of the recordings that differ from ours."""
+OUR_NAMES = {"spine": "spine crawler", "allied medivac": "medivac"}
+"""Names that the recordings and our tables give differently, each to a common one."""
 TOLERANCE = 1e-5
 
 
@@ -63,6 +66,18 @@ def test_the_scale_of_the_reward_equals_the_genuine_package(golden: Golden) -> N
     assert max_reward(get_map(golden.map_name), golden.flags) == golden.meta["max_reward"]
 
 
+END_CODES = {1: WON, -1: LOST, 0: DRAW, 99: ONGOING}
+"""What ``update_units`` of the genuine package returns, and our names for it; 99 stands for None."""
+
+
+def test_battles_end_as_in_the_genuine_package(golden: Golden) -> None:
+    kinds, n = tables(get_map(golden.map_name)).kinds, golden.meta["n_agents"]
+    world = np.zeros((len(golden.data["end_code"]), len(kinds)), UNIT)
+    world["hp"] = np.concatenate([golden.data["B_ahp"], golden.data["B_ehp"]], axis=1)
+    ends = [outcome(kinds, n, w) for w in world]
+    assert ends == [END_CODES[int(code)] for code in golden.data["end_code"]]
+
+
 def test_sizes_limit_and_pathing_equal_the_genuine_package(golden: Golden) -> None:
     meta, lay = golden.meta, layout(get_map(golden.map_name), golden.flags)
     assert (lay.n, lay.e, lay.actions) == (meta["n_agents"], meta["n_enemies"], meta["n_actions"])
@@ -76,22 +91,23 @@ def test_agents_stand_in_the_order_that_smac_sorts_them_into(name: str) -> None:
     golden, smac_map = Golden(name), get_map(name)
     order = [smac_map.ally_bits.index(u) if smac_map.ally_bits else 0 for u in smac_map.allies]
     assert order == golden.data["ally_type_offset"].tolist()
-    assert list(smac_map.allies) == golden.data["ally_type_name"].tolist()
+    assert [OUR_NAMES.get(u, u) for u in smac_map.allies] == golden.data["ally_type_name"].tolist()
     places = [(t, *p) for t, p in zip(order, smac_map.ally_start, strict=True)]
     assert places == sorted(places)
     recorded = golden.data["enemy_type_name"].tolist()
     assert list(smac_map.enemies) == [OUR_NAMES.get(u, u) for u in recorded]
 
 
-def test_the_engine_shows_what_observe_shows() -> None:
+@pytest.mark.parametrize("name", MAPS)
+def test_the_engine_shows_what_observe_shows(name: str) -> None:
     """The environment's own arrays and ``observe`` on its units agree after twenty steps of battle."""
-    env = SmacEnv(get_map("2s3z"), 8)
+    env = SmacEnv(get_map(name), 8)
     view = env.reset(np.arange(8, dtype=np.uint64))
     rng = np.random.default_rng(0)
     for _ in range(20):
         assert view.legal is not None
         view = env.step((view.legal * rng.random(view.legal.shape)).argmax(-1))  # type: ignore[assignment]
-    obs, state, legal = observe("2s3z", env.units())
+    obs, state, legal = observe(name, env.units())
     np.testing.assert_array_equal(obs, view.obs)
     np.testing.assert_array_equal(state, view.state)
     np.testing.assert_array_equal(legal, view.legal)

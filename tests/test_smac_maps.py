@@ -51,7 +51,7 @@ def test_everyone_starts_on_walkable_ground_apart_from_the_others(name: str) -> 
         assert math.dist(a, b) >= pairs["contact"][i, j] - 0.125, (name, i, j)
 
 
-MIRRORED = [name for name, m in MAPS.items() if sorted(m.allies) == sorted(m.enemies)]
+MIRRORED = [name for name, m in MAPS.items() if m.name != "MMM" and sorted(m.allies) == sorted(m.enemies)]
 
 
 @pytest.mark.parametrize("name", MIRRORED)

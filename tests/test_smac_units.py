@@ -1,4 +1,4 @@
-"""Units with mechanics of their own, by arithmetic: colossus, spine crawler, and marines that focus their fire."""
+"""Units with mechanics of their own, by arithmetic: colossus, spine crawler, medivac, and marines in concert."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offmarl_bench.envs.smac.combat import strike
+from offmarl_bench.envs.smac.combat import acquire, strike
 from offmarl_bench.envs.smac.env import SmacEnv
 from offmarl_bench.envs.smac.maps import EVERYWHERE, SmacMap
 from offmarl_bench.envs.smac.spawn import Point
@@ -135,3 +135,99 @@ def test_marines_that_focus_their_fire_need_eight_hits(shooters: int, first: int
         died[(died == 0) & step.terminated] = t
     assert (died * LOOPS >= first).all()
     assert ((died - 1) * LOOPS < last).all()
+
+
+def test_a_medivac_heals_whom_it_is_told_to_and_pays_with_energy() -> None:
+    """9 health a second are 4.5 a step, 0.33 energy each; energy comes back at 0.5625 a second, from 50."""
+    env = arena({(10.0, 16.0): "marauder", (12.0, 16.0): "allied medivac"}, {(31.0, 31.0): "marine"})
+    env._world["hp"][:, 0] = 60.0
+    everyone(env, STOP, STOP)
+    assert (env.units()["ahp"][:, 0] == 60.0).all()
+    for _ in range(2):
+        everyone(env, STOP, ATTACK)
+    np.testing.assert_allclose(env.units()["ahp"][:, 0], 69.0)
+    np.testing.assert_allclose(env.units()["aen"][:, 1], 50 + 3 * 0.5625 / 2 - 9 * 0.33)
+
+
+def test_a_medivac_without_energy_heals_only_what_it_regains() -> None:
+    """0.5625 energy a second buy 0.5625 / 0.33 = 1.70 health."""
+    env = arena({(10.0, 16.0): "marauder", (12.0, 16.0): "allied medivac"}, {(31.0, 31.0): "marine"})
+    env._world["hp"][:, 0], env._world["cd"][:, 1] = 60.0, 0.0
+    for _ in range(2):
+        everyone(env, STOP, ATTACK)
+    np.testing.assert_allclose(env.units()["ahp"][:, 0], 60 + 0.5625 / 0.33)
+
+
+def test_a_medivac_heals_no_further_than_full_health_and_not_at_a_distance() -> None:
+    """Range 4 from edge to edge, 0.5625 + 0.75 + 4 = 5.3125 from centre to centre: beyond, it flies there first."""
+    env = arena({(10.0, 16.0): "marauder", (15.9, 16.0): "allied medivac"}, {(31.0, 31.0): "marine"})
+    env._world["hp"][:, 0] = 124.0
+    everyone(env, STOP, ATTACK)
+    assert (env.units()["ahp"][:, 0] == 125.0).all()
+    x = env.units()["apos"][:, 1, 0]
+    assert ((x > 15.0) & (x < 15.3126)).all()
+
+
+def test_the_medivac_of_the_enemy_heals_the_nearest_hurt_unit_by_itself() -> None:
+    enemies = {(16.0, 16.0): "medivac", (16.0, 18.0): "marine", (16.0, 13.0): "marauder"}
+    env = arena({(1.0, 1.0): "marine"}, enemies)
+    env._world["hp"][:, 2:] = 40.0, 90.0
+    everyone(env, STOP)
+    everyone(env, STOP)
+    hp = env.units()["ehp"]
+    assert (hp[:, 1] == 45.0).all()
+    assert (hp[:, 2] > 90.0).all()
+
+
+def test_marauders_cannot_shoot_at_what_flies() -> None:
+    """The order is legal for SMAC, and the game refuses it: the marauder goes on with what it did before."""
+    env = arena({(10.0, 16.0): "marauder", (10.0, 20.0): "marine"}, {(14.0, 16.0): "medivac", (31.0, 31.0): "marine"})
+    everyone(env, EAST, ATTACK)
+    for _ in range(2):
+        everyone(env, ATTACK, ATTACK)
+    assert (env.units()["ehp"][:, 0] < 150.0).all()
+    assert lost_to_one_shot(env, 1, 2)[2] == 6 - 1
+    np.testing.assert_allclose(env.units()["apos"][:, 0, 0], 12.0)
+
+
+def test_the_ai_shoots_at_those_who_strike_back_before_medivacs() -> None:
+    env = arena({(15.0, 16.0): "allied medivac", (12.0, 16.0): "marine"}, {(17.0, 16.0): "marine"})
+    tab, w = env._tables, env._world[0]
+    for keeps in (-1, 0):
+        w["target"][2] = keeps
+        acquire(tab.kinds, tab.pairs, tab.n, w, 2)
+        assert w["target"][2] == 1
+    w["hp"][1] = 0.0
+    acquire(tab.kinds, tab.pairs, tab.n, w, 2)
+    assert w["target"][2] == 0
+
+
+def test_medivacs_fly_over_units_and_walls() -> None:
+    smac_map = SmacMap(
+        name="wall", allies=("allied medivac", "marine"), enemies=("marine",), ally_start=((10.0, 16.0), (11.0, 16.0)),
+        enemy_start=((31.0, 16.0),), limit=9, attack_point=None, walkable=((0, 11, 8, 23), (13, 31, 8, 23)),
+    )  # fmt: skip
+    env = SmacEnv(smac_map, LANES)
+    env.reset(np.arange(LANES, dtype=np.uint64))
+    for _ in range(2):
+        env._outputs[2][:] = True  # SMAC offers no way into a wall
+        everyone(env, EAST, EAST)
+    x = env.units()["apos"][:, :, 0]
+    np.testing.assert_allclose(x[:, 0], 10 + 2.75)
+    assert (x[:, 1] < 12.0).all()
+
+
+def test_a_last_enemy_that_is_a_medivac_counts_as_none() -> None:
+    env = arena({(10.0, 16.0): "marine"}, {(14.0, 16.0): "medivac"})
+    step = everyone(env, STOP)
+    assert step.terminated.all()
+    assert step.info["battle_won"].all()
+
+
+def test_allies_of_whom_only_a_medivac_is_left_have_lost() -> None:
+    env = arena({(10.0, 16.0): "marine", (12.0, 16.0): "allied medivac"}, {(31.0, 31.0): "marine"})
+    env._world["hp"][:, 0] = 0.0
+    env._outputs[2][:, 0, 0] = True
+    step = everyone(env, 0, STOP)
+    assert step.terminated.all()
+    assert not step.info["battle_won"].any()

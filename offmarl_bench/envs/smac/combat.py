@@ -11,17 +11,18 @@ from offmarl_bench.envs.smac.compiled import compiled
 from offmarl_bench.envs.smac.tables import (
     DELAY_LOW,
     DELAY_SPAN,
+    ENERGY_PER_LOOP,
     SHIELD_PER_LOOP,
     SHIELD_WAIT,
     TURN_COS,
     TURN_SIN,
 )
-from offmarl_bench.envs.smac.units import MINIMUM_DAMAGE
+from offmarl_bench.envs.smac.units import ENERGY_MAX, MINIMUM_DAMAGE
 
 ACQUIRE_EVERY = 4
 """The AI looks for targets every so many loops, not every loop (the published real fight fits 4)."""
 NONE, STOP, MOVE, ATTACK, ADVANCE = 0, 1, 2, 3, 4
-"""Orders: none (dead), stand passively, walk to a point, attack a unit, attack-move."""
+"""Orders: none (dead), stand passively, walk to a point, attack (a healer: heal) a unit, attack-move."""
 IDLE, HOLD, WALK = 0, 1, 2
 """What a unit does in this loop: stands and gives way, stands its ground, walks."""
 
@@ -34,7 +35,7 @@ UNIT = np.dtype(
         ("hy", "f8"),
         ("hp", "f8"),
         ("sh", "f8"),
-        ("cd", "f8"),  # loops until the weapon is ready
+        ("cd", "f8"),  # loops until the weapon is ready; a healer's energy
         ("wind", "f8"),  # loops left of the wind-up; −1: not winding up
         ("back", "f8"),  # loops left of the backswing or channel, in which the unit stays put
         ("hurt", "f8"),  # loops until the shield starts to regenerate
@@ -143,7 +144,10 @@ def clocks(kinds, pairs, w):  # type: ignore[no-untyped-def]
     for u in range(len(w)):
         if w[u].hp <= 0:
             continue
-        w[u].cd = max(w[u].cd - 1.0, 0.0)
+        if kinds[u].heal > 0:
+            w[u].cd = min(w[u].cd + ENERGY_PER_LOOP, ENERGY_MAX)
+        else:
+            w[u].cd = max(w[u].cd - 1.0, 0.0)
         w[u].back = max(w[u].back - 1.0, 0.0)
         if w[u].hurt > 0:
             w[u].hurt -= 1.0
@@ -155,9 +159,12 @@ def clocks(kinds, pairs, w):  # type: ignore[no-untyped-def]
 
 @compiled
 def acquire(kinds, pairs, n, w, u):  # type: ignore[no-untyped-def]
-    """The built-in AI's choice: keep a target in weapon range, else take the nearest within the scan range."""
+    """The built-in AI's choice: keep a target in weapon range, else take the nearest within the scan range.
+
+    Those that cannot strike back come last, and are not kept.
+    """
     t = w[u].target
-    if t >= 0 and w[t].hp > 0:
+    if t >= 0 and w[t].hp > 0 and pairs[u, t].rank == 0:
         dx, dy = w[t].x - w[u].x, w[t].y - w[u].y
         if dx * dx + dy * dy <= pairs[u, t].reach ** 2:
             return
@@ -168,8 +175,8 @@ def acquire(kinds, pairs, n, w, u):  # type: ignore[no-untyped-def]
         dx, dy = w[v].x - w[u].x, w[v].y - w[u].y
         # Nearest edge to edge, as ranges are measured.
         d = np.sqrt(dx * dx + dy * dy) - kinds[v].radius
-        if d < nearest and d + kinds[v].radius <= pairs[u, v].scan:
-            best, nearest = v, d
+        if d + pairs[u, v].rank < nearest and d + kinds[v].radius <= pairs[u, v].scan:
+            best, nearest = v, d + pairs[u, v].rank
     w[u].target = best
 
 

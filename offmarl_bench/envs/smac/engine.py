@@ -19,11 +19,12 @@ from offmarl_bench.envs.smac.combat import (
     fight,
 )
 from offmarl_bench.envs.smac.compiled import compiled
+from offmarl_bench.envs.smac.heal import find_patient, tend
 from offmarl_bench.envs.smac.layout import NON_ATTACK
 from offmarl_bench.envs.smac.movement import move
 from offmarl_bench.envs.smac.outputs import write_all
 from offmarl_bench.envs.smac.reward import LOST, ONGOING, WON, battle, outcome, total
-from offmarl_bench.envs.smac.units import LOOPS_PER_STEP
+from offmarl_bench.envs.smac.units import ENERGY_START, LOOPS_PER_STEP
 
 MOVE_AMOUNT = 2.0
 """A move order goes to a point this far away, of which a step covers the part that the unit's speed allows."""
@@ -50,7 +51,8 @@ def spawn(kinds, n, w):  # type: ignore[no-untyped-def]
         w[u].x, w[u].y = kinds[u].start_x, kinds[u].start_y
         w[u].hx, w[u].hy = kinds[u].face_x, 0.0
         w[u].hp, w[u].sh = kinds[u].hp_max, kinds[u].sh_max
-        w[u].cd, w[u].wind, w[u].back, w[u].hurt = 0.0, -1.0, 0.0, 0.0
+        w[u].cd = ENERGY_START if kinds[u].heal > 0 else 0.0
+        w[u].wind, w[u].back, w[u].hurt = -1.0, 0.0, 0.0
         w[u].hit_in, w[u].hit_on, w[u].target, w[u].side = 0.0, -1, -1, 0
         advances = u >= n and not np.isnan(kinds[u].goal_x)
         w[u].order = ADVANCE if advances else STOP
@@ -58,7 +60,7 @@ def spawn(kinds, n, w):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def give_orders(kinds, n, w, actions):  # type: ignore[no-untyped-def]
+def give_orders(kinds, pairs, n, w, actions):  # type: ignore[no-untyped-def]
     """Turn the agents' actions (N,) into orders; a new order ends a wind-up and a channelled second hit."""
     for i in range(n):
         if w[i].hp <= 0:
@@ -66,7 +68,10 @@ def give_orders(kinds, n, w, actions):  # type: ignore[no-untyped-def]
             continue
         a = actions[i]
         if a >= NON_ATTACK:
-            v = n + a - NON_ATTACK
+            v = a - NON_ATTACK if kinds[i].heal > 0 else n + a - NON_ATTACK
+            if pairs[i, v].scan < 0:
+                # The game refuses an order that cannot be carried out (a marauder against a flier): the old one stays.
+                continue
             if w[i].order == ATTACK and w[i].target == v:
                 # The same order again changes nothing: a wind-up and a channelled second hit go on.
                 continue
@@ -94,7 +99,10 @@ def loop(kinds, pairs, n, grid, w, rng, tick):  # type: ignore[no-untyped-def]
         if w[u].hp <= 0:
             continue
         if u >= n and w[u].wind < 0 and (tick + u) % ACQUIRE_EVERY == 0:
-            acquire(kinds, pairs, n, w, u)
+            if kinds[u].heal > 0:
+                find_patient(kinds, pairs, n, w, u)
+            else:
+                acquire(kinds, pairs, n, w, u)
         t = w[u].target
         if t >= 0 and w[t].hp <= 0:
             w[u].target = -1
@@ -103,7 +111,7 @@ def loop(kinds, pairs, n, grid, w, rng, tick):  # type: ignore[no-untyped-def]
                 w[u].order = STOP
             t = -1
         if t >= 0:
-            w[u].doing = fight(kinds, pairs, n, w, rng, u)
+            w[u].doing = tend(kinds, pairs, w, u) if kinds[u].heal > 0 else fight(kinds, pairs, n, w, rng, u)
             if w[u].doing == WALK:
                 w[u].goal_x, w[u].goal_y, w[u].ignore = w[t].x, w[t].y, t
         elif w[u].back > 0:
@@ -132,9 +140,9 @@ def reset_lanes(kinds, n, lay, grid, look, world, books, last, obs, state, legal
 
 
 @compiled
-def settle(n, limit, rules, w, book, gain):  # type: ignore[no-untyped-def]
+def settle(kinds, n, limit, rules, w, book, gain):  # type: ignore[no-untyped-def]
     """End of a step: add win or defeat to the battle's reward, scale it, and close the lane if it is over."""
-    end = outcome(n, w)
+    end = outcome(kinds, n, w)
     if end != ONGOING:
         book.terminated = True
         book.won = end == WON
@@ -170,11 +178,11 @@ def step_lanes(  # type: ignore[no-untyped-def]
             continue
         w = world[b]
         total(w, before)
-        give_orders(kinds, n, w, actions[b])
+        give_orders(kinds, pairs, n, w, actions[b])
         for k in range(LOOPS_PER_STEP):
             loop(kinds, pairs, n, grid, w, rng[b], books[b].t * LOOPS_PER_STEP + k)
         books[b].t += 1
         last[b, :] = actions[b, :]
         total(w, now)
-        reward[b] = settle(n, lay[0].limit, rules[0], w, books[b], battle(n, rules[0], before, now))
+        reward[b] = settle(kinds, n, lay[0].limit, rules[0], w, books[b], battle(n, rules[0], before, now))
         write_all(lay[0], grid, look, w, last[b], books[b].t, obs[b], state[b], legal[b])

@@ -109,4 +109,6 @@ class SmacEnv:
         sides = {"a": slice(0, n), "e": slice(n, None)}
         out = {f"{side}{f}": w[f][:, part].copy() for side, part in sides.items() for f in ("hp", "sh")}
         out |= {f"{side}pos": pos[:, part].copy() for side, part in sides.items()}
-        return out | {"acd": w["cd"][:, :n].copy(), "last_action": self._last.copy(), "t": self._books["t"].copy()}
+        heals = self._layout.look["heals"][:n]
+        out |= {"acd": np.where(heals, 0.0, w["cd"][:, :n]), "aen": np.where(heals, w["cd"][:, :n], 0.0)}
+        return out | {"last_action": self._last.copy(), "t": self._books["t"].copy()}

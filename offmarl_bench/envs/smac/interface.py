@@ -47,7 +47,9 @@ def _world(lay: Layout, units: Units, places: bool) -> Shaped[np.ndarray, "K U"]
         if places:
             pos = _read(units, f"{side}pos", (k, size, 2))
             world["x"][:, part], world["y"][:, part] = pos[..., 0], pos[..., 1]
-    world["cd"][:, :n] = _read(units, "acd", (k, n), 0.0)
+    world["cd"][:, :n] = np.where(
+        lay.look["heals"][:n], _read(units, "aen", (k, n), 0.0), _read(units, "acd", (k, n), 0.0)
+    )
     return world
 
 
@@ -60,8 +62,8 @@ def observe(
         map_name: e.g. ``2s3z``.
         units: ``apos`` (K, N, 2), ``epos`` (K, E, 2) positions; ``ahp``, ``ehp`` health (0: dead); ``ash``, ``esh``
             shields; ``acd`` (K, N) weapon cooldowns in game loops; ``last_action`` (K, N), −1 for none; ``t`` (K,)
-            steps since the start. ``aen`` (energy) is accepted. Missing shields, cooldowns, actions and times are 0,
-            0, −1 and 0.
+            steps since the start. ``aen`` (K, N) energy of healers. Missing shields, cooldowns, actions, times and
+            energies are 0, 0, −1, 0 and 0.
         flags: SMAC's switches; None means its defaults.
 
     Returns:

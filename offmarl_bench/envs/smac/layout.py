@@ -73,8 +73,9 @@ LAYOUT = np.dtype(
         ("limit", "i8"),
     ]
 )
-LOOK = np.dtype([("hp_max", "f8"), ("sh_max", "f8"), ("cd_max", "f8"), ("type_bit", "i8")])
-"""What SMAC divides a unit's health, shield and cooldown by, and which bit of the one-hot is its type."""
+LOOK = np.dtype([("hp_max", "f8"), ("sh_max", "f8"), ("cd_max", "f8"), ("type_bit", "i8"), ("heals", "b1")])
+"""What SMAC divides a unit's health, shield and cooldown (a healer's energy) by, which bit of the one-hot is its type,
+and whether its actions on units heal."""
 
 
 class Layout(NamedTuple):
@@ -115,7 +116,8 @@ def layout(smac_map: SmacMap, flags: Flags) -> Layout:
         LAYOUT,
     )  # fmt: skip
     seen = [
-        (u.health, u.shield, u.cooldown_shown, o.index(u.name) if o else -1) for o, u in zip(orders, units, strict=True)
+        (u.health, u.shield, u.cooldown_shown, o.index(u.name) if o else -1, u.heal > 0)
+        for o, u in zip(orders, units, strict=True)
     ]
     return Layout(record, np.array(seen, LOOK), smac_map.grid())
 

@@ -95,6 +95,10 @@ _ROWS = (
     _two_groups(
         "1c3s5z", _C + _S * 3 + _Z * 5, _C + _S * 3 + _Z * 5, 180, ally_bits=_C + _S + _Z, enemy_bits=_C + _S + _Z
     ),
+    _two_groups(
+        "MMM", _M * 7 + ("marauder",) * 2 + ("allied medivac",), _M * 7 + ("marauder",) * 2 + ("medivac",), 150,
+        ally_bits=("marauder", "marine", "allied medivac"), enemy_bits=("marauder", "marine", "medivac"),
+    ),
     _two_groups("3m", _M * 3, _M * 3, 60),
     _two_groups("8m", _M * 8, _M * 8, 120),
     _two_groups("5m_vs_6m", _M * 5, _M * 6, 70),

@@ -52,9 +52,9 @@ def steer(pairs, w, u, dx, dy, dist):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def walkable(grid, x, y):  # type: ignore[no-untyped-def]
-    """True if the cell under (x, y) may be entered."""
-    return 0.0 <= x < SIZE and 0.0 <= y < SIZE and grid[int(x), int(y)]
+def walkable(grid, flies, x, y):  # type: ignore[no-untyped-def]
+    """True if the cell under (x, y) may be entered; those who fly may enter every cell of the map."""
+    return 0.0 <= x < SIZE and 0.0 <= y < SIZE and (grid[int(x), int(y)] or flies)
 
 
 @compiled
@@ -73,6 +73,7 @@ def move(kinds, pairs, n, grid, w):  # type: ignore[no-untyped-def]
             step = min(kinds[u].speed, dist)
             w[u].vx, w[u].vy = dx * step, dy * step
     for _ in range(ROUNDS):
+        pushed = False
         for u in range(len(w)):
             if w[u].hp <= 0:
                 continue
@@ -91,6 +92,7 @@ def move(kinds, pairs, n, grid, w):  # type: ignore[no-untyped-def]
                 mu, mo = mu and not kinds[u].fixed, mo and not kinds[o].fixed
                 if not mu and not mo:
                     continue
+                pushed = True
                 d = max(np.sqrt(d2), 1e-6)
                 share = (c - d) / d * (0.5 if mu and mo else 1.0)
                 if mu:
@@ -99,6 +101,8 @@ def move(kinds, pairs, n, grid, w):  # type: ignore[no-untyped-def]
                 if mo:
                     w[o].vx += px * share
                     w[o].vy += py * share
+        if not pushed:
+            break
     for u in range(len(w)):
         if w[u].hp <= 0 or (w[u].vx == 0.0 and w[u].vy == 0.0):
             continue
@@ -106,10 +110,10 @@ def move(kinds, pairs, n, grid, w):  # type: ignore[no-untyped-def]
         d = np.sqrt(w[u].vx * w[u].vx + w[u].vy * w[u].vy)
         if d > limit and d > 0:
             w[u].vx, w[u].vy = w[u].vx * limit / d, w[u].vy * limit / d
-        if walkable(grid, w[u].x + w[u].vx, w[u].y + w[u].vy):
+        if walkable(grid, kinds[u].flies, w[u].x + w[u].vx, w[u].y + w[u].vy):
             w[u].x += w[u].vx
             w[u].y += w[u].vy
-        elif walkable(grid, w[u].x + w[u].vx, w[u].y):
+        elif walkable(grid, kinds[u].flies, w[u].x + w[u].vx, w[u].y):
             w[u].x += w[u].vx
-        elif walkable(grid, w[u].x, w[u].y + w[u].vy):
+        elif walkable(grid, kinds[u].flies, w[u].x, w[u].y + w[u].vy):
             w[u].y += w[u].vy

@@ -23,7 +23,7 @@ _AROUND_Y = np.array([4, -4, 0, 0, 2, -2, -2, 2, 0])
 
 
 @compiled
-def write_legal(lay, grid, w, legal):  # type: ignore[no-untyped-def]
+def write_legal(lay, grid, look, w, legal):  # type: ignore[no-untyped-def]
     """Legal actions of one configuration, units w (U,) → legal (N, A)."""
     n = lay.n
     for i in range(n):
@@ -38,6 +38,13 @@ def write_legal(lay, grid, w, legal):  # type: ignore[no-untyped-def]
             # int() truncates towards zero, so −0.5 counts as cell 0: SMAC's own quirk.
             cx, cy = int(xi + _MOVE_X[d]), int(yi + _MOVE_Y[d])
             legal[i, 2 + d] = 0 <= cx < SIZE and 0 <= cy < SIZE and grid[cx, cy]
+        if look[i].heals:
+            # A healer's actions 6 + j are for agent j, whom it may heal even if unhurt, other healers excepted.
+            for j in range(n):
+                if w[j].hp > 0 and not look[j].heals:
+                    dx, dy = float(np.float32(w[j].x)) - xi, float(np.float32(w[j].y)) - yi
+                    legal[i, NON_ATTACK + j] = dx * dx + dy * dy <= SHOOT * SHOOT
+            continue
         for j in range(lay.e):
             if w[n + j].hp > 0:
                 dx, dy = float(np.float32(w[n + j].x)) - xi, float(np.float32(w[n + j].y)) - yi
@@ -158,7 +165,7 @@ def write_state(lay, look, w, last, t, obs, state):  # type: ignore[no-untyped-d
 @compiled
 def write_all(lay, grid, look, w, last, t, obs, state, legal):  # type: ignore[no-untyped-def]
     """Legal actions, observations and state of one configuration."""
-    write_legal(lay, grid, w, legal)
+    write_legal(lay, grid, look, w, legal)
     write_obs(lay, grid, look, w, last, t, legal, obs)
     write_state(lay, look, w, last, t, obs, state)
 

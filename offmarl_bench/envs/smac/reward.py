@@ -66,15 +66,26 @@ def battle(n, rules, before, now):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def outcome(n, w):  # type: ignore[no-untyped-def]
-    """WON, LOST, DRAW (both sides dead) or ONGOING."""
-    allies, enemies = 0, 0
+def outcome(kinds, n, w):  # type: ignore[no-untyped-def]
+    """WON, LOST, DRAW (both sides dead) or ONGOING.
+
+    SMAC's rules for teams with a healer: allies of whom only healers are left have lost, even if no enemy is; a last
+    enemy that is a healer counts as none.
+    """
+    allies, enemies, fighters, enemy_fighters, healers = 0, 0, 0, 0, 0
     for u in range(len(w)):
+        heals = kinds[u].heal > 0
+        if u < n and heals:
+            healers += 1
         if w[u].hp > 0:
             if u < n:
                 allies += 1
+                fighters += not heals
             else:
                 enemies += 1
+                enemy_fighters += not heals
+    if healers > 0 and fighters == 0:
+        return LOST
     if allies > 0:
-        return WON if enemies == 0 else ONGOING
+        return WON if enemies == 0 or (enemies == 1 and enemy_fighters == 0) else ONGOING
     return LOST if enemies > 0 else DRAW

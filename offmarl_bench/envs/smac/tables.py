@@ -10,6 +10,7 @@ from jaxtyping import Shaped
 
 from offmarl_bench.envs.smac.maps import SmacMap
 from offmarl_bench.envs.smac.units import (
+    ENERGY_REGEN,
     LOOPS_PER_SECOND,
     SHIELD_DELAY,
     SHIELD_REGEN,
@@ -27,6 +28,9 @@ TURN_COS = math.cos(math.radians(TURN_RATE / LOOPS_PER_SECOND))
 TURN_SIN = math.sin(math.radians(TURN_RATE / LOOPS_PER_SECOND))
 SHIELD_PER_LOOP = SHIELD_REGEN / LOOPS_PER_SECOND
 SHIELD_WAIT = SHIELD_DELAY * LOOPS_PER_SECOND
+ENERGY_PER_LOOP = ENERGY_REGEN / LOOPS_PER_SECOND
+NO_THREAT = 64.0
+"""Added to the distance of targets that cannot strike back: more than any distance on a map, so they come last."""
 DELAY_LOW = WEAPON_DELAY[0] * LOOPS_PER_SECOND
 DELAY_SPAN = (WEAPON_DELAY[1] - WEAPON_DELAY[0]) * LOOPS_PER_SECOND
 
@@ -46,22 +50,26 @@ KIND = np.dtype(
         ("splash_width", "f8"),
         ("speed", "f8"),  # cells per loop
         ("radius", "f8"),
-        ("turns", "b1"),
-        ("fixed", "b1"),
+        ("heal", "f8"),  # health given per loop; 0: no healer
         ("hp_regen", "f8"),
         ("start_x", "f8"),
         ("start_y", "f8"),
         ("goal_x", "f8"),  # where an attack-move takes the unit; NaN: nowhere
         ("goal_y", "f8"),
         ("face_x", "f8"),
-    ]
+        ("turns", "b1"),  # one-byte fields come last: numbers that are not aligned are slower to read
+        ("fixed", "b1"),
+        ("flies", "b1"),
+    ],
+    align=True,
 )
 """What does not change about a unit; times in loops."""
 PAIR = np.dtype(
     [
         ("damage", "f8"),  # of one hit before armour
         ("reach", "f8"),  # weapon range, centre to centre
-        ("scan", "f8"),
+        ("scan", "f8"),  # how far the AI looks, centre to centre; −1: the first can do nothing to the second
+        ("rank", "f8"),  # added to the distance when the AI chooses: 0 or NO_THREAT
         ("channel", "f8"),  # greatest centre distance at which a channelled second hit lands; 0: no channel
         ("contact", "f8"),  # centre distance at which the two touch; 0: they never do
     ]
@@ -83,6 +91,14 @@ def _contact(a: UnitType, b: UnitType) -> float:
     return max(a.inner + b.separation, b.inner + a.separation) + _SLACK
 
 
+def _can_strike(a: UnitType, b: UnitType) -> bool:
+    return a.damage > 0 and (a.hits_air or b.layer != "air")
+
+
+def _acts_on(a: UnitType, b: UnitType) -> bool:
+    return "biological" in b.attributes if a.heal else _can_strike(a, b)
+
+
 def tables(smac_map: SmacMap) -> Tables:
     """Compile one map's data."""
     units = [UNITS[name] for name in smac_map.allies + smac_map.enemies]
@@ -98,12 +114,14 @@ def tables(smac_map: SmacMap) -> Tables:
         kinds[i] = (
             a.health, a.shield, a.armour, a.hits, a.second_hit * rate, a.period * rate, a.damage_point * rate,
             a.backswing * rate, a.range_slop, a.missile / rate, a.splash[0], a.splash[1], a.speed / rate, a.radius,
-            a.turns, a.structure, a.health_regen / rate, *start[i], *goal[i], 1.0 if i < n else -1.0,
+            a.heal / rate, a.health_regen / rate, *start[i], *goal[i], 1.0 if i < n else -1.0, a.turns, a.structure,
+            a.layer == "air",
         )  # fmt: skip
         for j, b in enumerate(units):
             gap = a.radius + b.radius
             pairs[i, j] = (
-                a.damage + a.bonus * (a.bonus_against in b.attributes), a.range + gap, a.scan + gap,
+                a.damage + a.bonus * (a.bonus_against in b.attributes), a.range + gap,
+                a.scan + gap if _acts_on(a, b) else -1.0, 0.0 if _can_strike(b, a) else NO_THREAT,
                 a.channel_range + gap if a.channel_range > 0 else 0.0, _contact(a, b),
             )  # fmt: skip
     return Tables(n, kinds, pairs)

@@ -7,7 +7,7 @@ that quote "Faster" seconds are 1.4 times larger; mixing the two clocks makes ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LOOPS_PER_SECOND = 16.0
 LOOPS_PER_STEP = 8
@@ -68,7 +68,13 @@ class UnitType:
     structure: bool = False
     """Never moves and is never pushed."""
     layer: str = "ground"
-    """Units push and block only those of their own layer: small units walk under a colossus, fliers over all."""
+    """Units push and block only those of their own layer: small units walk under a colossus, those in the ``air`` fly
+    over everything, walls included."""
+    hits_air: bool = False
+    """Whether the weapon reaches targets in the air; the ground it reaches always."""
+    heal: float = 0.0
+    """Health per second that a healer gives to a biological unit of its side; such a unit has no weapon, and ``range``
+    and ``scan`` are those of its healing."""
 
 
 SHIELD_REGEN = 2.0
@@ -77,18 +83,24 @@ SHIELD_DELAY = 10.0
 WEAPON_DELAY = (-0.0625, 0.125)
 """Random addition to each attack period in seconds, uniform: the game's only randomness."""
 MINIMUM_DAMAGE = 0.5
+HEAL_ENERGY = 0.33
+"""Energy per point of health healed."""
+ENERGY_START = 50.0
+ENERGY_MAX = 200.0
+ENERGY_REGEN = 0.5625
+"""Energy per second."""
 ZERG_REGEN = 70.0 / 4096.0 * LOOPS_PER_SECOND
 """Health per second; the game counts in 1/4096 per loop."""
 
 MARINE = UnitType(
     name="marine", letter="m", health=45, armour=0, damage=6, period=0.8608, damage_point=0.05, backswing=0.75,
     range=5, scan=5.5, speed=2.25, radius=0.375, separation=0.375, inner=0.375, attributes=("light", "biological"),
-    cooldown_shown=15,
+    cooldown_shown=15, hits_air=True,
 )  # fmt: skip
 STALKER = UnitType(
     name="stalker", letter="s", health=80, shield=80, armour=1, damage=13, bonus=5, bonus_against="armored",
     period=1.87, damage_point=0.167, range=6, scan=6.5, missile=18.75, speed=2.953125, radius=0.625,
-    separation=0.625, inner=0.5, attributes=("armored", "mechanical"), cooldown_shown=35,
+    separation=0.625, inner=0.5, attributes=("armored", "mechanical"), cooldown_shown=35, hits_air=True,
 )  # fmt: skip
 ZEALOT = UnitType(
     name="zealot", letter="z", health=100, shield=50, armour=1, damage=8, hits=2, second_hit=0.28, channel_range=2.1,
@@ -108,4 +120,17 @@ SPINE_CRAWLER = UnitType(
     cooldown_shown=15, structure=True,
 )  # fmt: skip
 
-UNITS = {u.name: u for u in (MARINE, STALKER, ZEALOT, COLOSSUS, SPINE_CRAWLER)}
+MARAUDER = UnitType(
+    name="marauder", letter="ma", health=125, armour=1, damage=10, bonus=10, bonus_against="armored", period=1.5,
+    damage_point=0.0, range=6, scan=6.5, missile=20.0, speed=2.25, radius=0.5625, separation=0.5, inner=0.375,
+    attributes=("armored", "biological"), cooldown_shown=25,
+)  # fmt: skip
+MEDIVAC = UnitType(
+    name="medivac", letter="md", health=150, armour=1, damage=0, period=1, damage_point=0, range=4, scan=6, heal=9.0,
+    speed=2.5, radius=0.75, separation=0.75, inner=0.75, layer="air", attributes=("armored", "mechanical"),
+    cooldown_shown=ENERGY_MAX,
+)  # fmt: skip
+ALLIED_MEDIVAC = replace(MEDIVAC, name="allied medivac", speed=2.75)
+"""SMAC's own copy of the medivac, which the agents play, is a little faster."""
+
+UNITS = {u.name: u for u in (MARINE, STALKER, ZEALOT, COLOSSUS, SPINE_CRAWLER, MARAUDER, MEDIVAC, ALLIED_MEDIVAC)}

@@ -51,7 +51,7 @@ PLAY, TEST, REFILL, DRAWS = range(4)
 class OnlineTraining:
     """How one seed is trained. Defaults are PyMARL's but for fewer, fresher updates; each line says what differs."""
 
-    steps: int = 1_250_000
+    steps: int = 1_750_000
     """Environment steps (PyMARL: 2,050,000)."""
     lanes: int = 32
     """Episodes played side by side between updates (PyMARL: 1, or 8 in parallel)."""

@@ -220,12 +220,21 @@ class ICQ(Agent):
     def update(self, batch: Batch) -> Metrics:
         """One step of the actor and one (or T) of the critic, both lines of Eq. (14) with the same critic."""
         config, data = self.config, flatten(batch)
+        in_turn = config.critic_mode == "sequential"
         logits = self.actor.net.packed(data.inputs(self.actor), data.counts)
         log_pi = log_policy(logits, data.legal, config.floor)
         target = self._target(batch, data, log_pi.detach())
-        actor_metrics = self._learn_policy(data, log_pi)
-        critic_metrics = self._learn_values(data, target)
-        return {**actor_metrics, **critic_metrics, "target": target.mean()}
+        state = data.state[data.now]
+        with torch.set_grad_enabled(not in_turn):
+            q = self.critic(state, data.obs[data.now])
+            w, b = self.mixer.weights(state)
+        actor_metrics = self._learn_policy(data, log_pi[data.now], q.detach(), w.detach())
+        if in_turn:
+            steps = [self._critic_step(self._q_tot(data, part), target[part]) for part in data.each_time()]
+        else:
+            steps = [self._critic_step(linear_mix(take(q, data.actions), w, b), target)]
+        loss, norm = (torch.stack(x).mean() for x in zip(*steps, strict=True))
+        return {**actor_metrics, "critic_loss": loss, "critic_grad_norm": norm, "target": target.mean()}
 
     @torch.no_grad()
     def _target(self, batch: Batch, data: FlatBatch, log_pi: Float[Tensor, "K N A"]) -> Float[Tensor, " M"]:
@@ -241,18 +250,20 @@ class ICQ(Agent):
         returns = lambda_return(batch.rewards, value, batch.terminated, batch.mask, config.gamma, config.td_lambda)
         return data.steps(returns)
 
-    def _learn_policy(self, data: FlatBatch, log_pi: Float[Tensor, "K N A"]) -> Metrics:
+    def _learn_policy(
+        self,
+        data: FlatBatch,
+        log_pi: Float[Tensor, "M N A"],
+        q: Float[Tensor, "M N A"],
+        w: Float[Tensor, "M N"],
+    ) -> Metrics:
         """The first line of Eq. (14)."""
-        config, now = self.config, data.now
-        log_now, alive = log_pi[now], data.padded(data.alive[now])
-        with torch.no_grad():
-            q = self.critic(data.state[now], data.obs[now])
-            score = take(q, data.actions)
-            if config.advantage:
-                score = score - expected_value(log_now, q)
-            w, _ = self.mixer.weights(data.state[now])
-            weight = actor_weights(data.padded(score), data.padded(w), config.beta, alive, inside=config.weigh_inside)
-        chosen = data.padded(take(log_now, data.actions))
+        config, alive = self.config, data.padded(data.alive[data.now])
+        score = take(q, data.actions)
+        if config.advantage:
+            score = score - expected_value(log_pi.detach(), q)
+        weight = actor_weights(data.padded(score), data.padded(w), config.beta, alive, inside=config.weigh_inside)
+        chosen = data.padded(take(log_pi, data.actions))
         loss = actor_loss(chosen, weight, alive)
         norm = descend(loss, self.optimizers["actor"], config.clip)
         return {
@@ -263,20 +274,21 @@ class ICQ(Agent):
             "weights_ess": effective_sample_size(weight[alive]) / alive.sum().clamp(min=1),
         }
 
-    def _learn_values(self, data: FlatBatch, target: Float[Tensor, " M"]) -> Metrics:
-        """The second line of Eq. (14): steps are in order of time, ``counts[t + 1]`` of them at time t."""
-        sizes = data.counts[1:].tolist() if self.config.critic_mode == "sequential" else [len(target)]
-        losses, norms, first = [], [], 0
-        for size in sizes:
-            part = slice(first, first + size)
-            first += size
-            rows = data.now[part]
-            q = take(self.critic(data.state[rows], data.obs[rows]), data.actions[part])
-            loss = critic_loss(self.mixer(q, data.state[rows]), target[part])
-            norms.append(descend(loss, self.optimizers["critic"], self.config.clip))
-            losses.append(loss.detach())
-            self.renewal.advance()
-        return {"critic_loss": torch.stack(losses).mean(), "critic_grad_norm": torch.stack(norms).mean()}
+    def _q_tot(self, data: FlatBatch, part: slice) -> Float[Tensor, " m"]:
+        """Q of the data's joint actions at some of the steps."""
+        rows = data.now[part]
+        q = self.critic(data.state[rows], data.obs[rows])
+        q_tot: Tensor = self.mixer(take(q, data.actions[part]), data.state[rows])
+        return q_tot
+
+    def _critic_step(
+        self, q_tot: Float[Tensor, " m"], target: Float[Tensor, " m"]
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """One gradient step on the second line of Eq. (14): its loss and its gradient's norm."""
+        loss = critic_loss(q_tot, target)
+        norm = descend(loss, self.optimizers["critic"], self.config.clip)
+        self.renewal.advance()
+        return loss.detach(), norm
 
     def policy(self, greedy: bool = True) -> SlotPolicy:
         """The actors; ``greedy=False`` samples them, with the config's ``floor``."""

@@ -55,6 +55,11 @@ class FlatBatch:
         """The inverse of ``steps``; padding is 0 (False)."""
         return steps.new_zeros(*self.size, *steps.shape[1:]).index_put((self.lane, self.time), steps)
 
+    def each_time(self) -> list[slice]:
+        """The steps of each time in turn."""
+        ends = self.counts[1:].cumsum(0).tolist()  # who acts at t sees t + 1
+        return [slice(first, last) for first, last in zip([0, *ends[:-1]], ends, strict=True)]
+
 
 def flatten(batch: Batch) -> FlatBatch:
     """Lay a batch out flat."""

@@ -26,7 +26,9 @@ def test_every_real_step_once_in_order_of_time() -> None:
     assert set(zip(data.lane.tolist(), data.time.tolist(), strict=True)) == {
         (b, t) for b, n in enumerate((2, 8, 5)) for t in range(n)
     }
-    assert data.counts[1:].tolist() == data.time.bincount().tolist()
+    assert [data.time[part].tolist() for part in data.each_time()] == [
+        [t] * n for t, n in enumerate((3, 3, 2, 2, 2, 1, 1, 1))
+    ]
     for row, (b, t) in enumerate(zip(data.lane.tolist(), data.time.tolist(), strict=True)):
         assert torch.equal(data.actions[row], padded.actions[b, t])
         assert torch.equal(data.obs[data.now[row]], padded.obs[b, t])

@@ -22,10 +22,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from offmarl_bench.agent import Agent, Metrics, Phase
+from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.errors import SpecMismatch
-from offmarl_bench.nn import Actor, previous_actions
-from offmarl_bench.ops import masked_logits, masked_mean, take
+from offmarl_bench.nn import Actor, descend, previous_actions
+from offmarl_bench.ops import log_prob, masked_mean
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch, EnvSpec
@@ -79,8 +79,7 @@ def bc_loss(
         legal: legal actions; the others get probability 0.
         mask: True on what counts: steps at which the agent is alive.
     """
-    log_pi = torch.log_softmax(masked_logits(logits, legal), -1)
-    return -masked_mean(take(log_pi, actions), mask)
+    return -masked_mean(log_prob(logits, actions, legal), mask)
 
 
 class BC(Agent):
@@ -106,15 +105,8 @@ class BC(Agent):
 
     def phases(self, dataset: Dataset) -> list[Phase]:
         """One phase: ``learn``."""
-        size, device = self.config.batch_size, self.device
-        return [
-            Phase(
-                name="learn",
-                steps=self.config.updates,
-                batches=lambda generator: dataset.sample(size, generator=generator, device=device),
-                update=self.update,
-            )
-        ]
+        config = self.config
+        return [sampling_phase("learn", config.updates, dataset, config.batch_size, self.update, self.device)]
 
     def update(self, batch: Batch) -> Metrics:
         """One gradient step on Eq. (11), over the K real steps of the batch laid out flat (see ``recurrence``)."""
@@ -126,12 +118,7 @@ class BC(Agent):
         logits = self.actor.net.packed(x, rows.counts)
         legal = None if batch.legal is None else batch.legal[lane, time]
         loss = bc_loss(logits, batch.actions[lane, time], legal, batch.alive[lane, time])
-
-        optimizer = self.optimizers["actor"]
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.actor.parameters(), self.config.clip)
-        optimizer.step()
+        norm = descend(loss, self.optimizers["actor"], self.config.clip)
         return {"loss": loss.detach(), "gradient_norm": norm}
 
     def policy(self, greedy: bool = True) -> SlotPolicy:

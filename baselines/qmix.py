@@ -26,13 +26,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from offmarl_bench.agent import Agent, Metrics, Phase
-from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
+from offmarl_bench.errors import SpecMismatch
+from offmarl_bench.flat import flatten
 from offmarl_bench.loader import Dataset
-from offmarl_bench.nn import HIDDEN, Actor, previous_actions
+from offmarl_bench.nn import HIDDEN, Actor, descend
 from offmarl_bench.ops import hard_update, lambda_return, masked_argmax, take
 from offmarl_bench.policies import SlotPolicy
-from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch, EnvSpec
 
 
@@ -70,15 +70,9 @@ class QMIXConfig:
     """Treat the end of time as the end of the task, as PyMARL does on SMAC."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "mixer_embed", "hypernet_hidden", "target_interval", "batch_size", "steps"):
-            if getattr(self, name) < 1:
-                raise FormatError(f"QMIX: {name} is {getattr(self, name)!r}, expected at least 1")
-        for name in ("gamma", "td_lambda", "play_epsilon"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise FormatError(f"QMIX: {name} is {getattr(self, name)!r}, expected a number from 0 to 1")
-        for name in ("lr", "grad_clip"):
-            if not getattr(self, name) > 0.0:
-                raise FormatError(f"QMIX: {name} is {getattr(self, name)!r}, expected a number above 0")
+        counts = ("hidden", "mixer_embed", "hypernet_hidden", "target_interval", "batch_size", "steps")
+        shares = ("gamma", "td_lambda", "play_epsilon")
+        check_settings("QMIX", self, counts=counts, positive=("lr", "grad_clip"), shares=shares)
 
 
 class Mixer(nn.Module):
@@ -168,50 +162,34 @@ class QMIX(Agent):
         own, theirs = self.spec, dataset.spec
         if (own.N, own.O, own.S, own.A, own.discrete) != (theirs.N, theirs.O, theirs.S, theirs.A, theirs.discrete):
             raise SpecMismatch(f"QMIX was built for {own.id}, but the dataset is of {theirs.id}: their sizes differ")
-        size, device = self.config.batch_size, self.device
-        return [
-            Phase(
-                name="learn",
-                steps=self.config.steps,
-                batches=lambda generator: dataset.sample(size, generator=generator, device=device),
-                update=self.update,
-            )
-        ]
+        config = self.config
+        return [sampling_phase("learn", config.steps, dataset, config.batch_size, self.update, self.device)]
 
     def update(self, batch: Batch) -> Metrics:
         """One gradient step on a batch of whole episodes, in the order of Section 4.2.
 
-        Works on the K real observations and M real steps, laid out flat (see ``recurrence``): no padding, no masks.
+        Works on real observations and steps only, laid out flat: no padding, no masks.
         """
-        config, rows = self.config, pack(batch.lengths)
-        lane, time = rows.lane, rows.time
-        now = (time < batch.lengths[lane]).nonzero().squeeze(-1)  # (M,) rows that are steps, not final observations
-        lane_now, time_now = lane[now], time[now]
-        after = rows.row[time_now + 1, lane_now]
-        ids = torch.arange(self.spec.N, device=lane.device).expand(len(lane), -1)
-        last = previous_actions(batch.actions)[lane, time]
-        x, state = self.actor.inputs(batch.obs[lane, time], last, ids), batch.state[lane, time]
-        q = self.actor.net.packed(x, rows.counts)
-        q_tot = self.mixer(take(q[now], batch.actions[lane_now, time_now]), state[now])
+        config, data = self.config, flatten(batch)
+        x = data.inputs(self.actor)
+        q = self.actor.net.packed(x, data.counts)
+        q_tot = self.mixer(take(q[data.now], data.actions), data.state[data.now])
         with torch.no_grad():
-            target_q = self.target_actor.net.packed(x, rows.counts)
-            legal = None if batch.legal is None else batch.legal[lane_now, time_now + 1]
-            future = self.target_mixer(double_q(q[after], target_q[after], legal), state[after])
+            target_q = self.target_actor.net.packed(x, data.counts)
+            legal = None if data.legal is None else data.legal[data.after]
+            future = self.target_mixer(double_q(q[data.after], target_q[data.after], legal), data.state[data.after])
             ended = last_steps(batch) if config.horizon_is_terminal else batch.terminated
-            value = torch.zeros_like(batch.rewards).index_put((lane_now, time_now), future)
+            value = data.padded(future)
             target = lambda_return(batch.rewards, value, ended, batch.mask, config.gamma, config.td_lambda)
-            target = target[lane_now, time_now]
+            target = data.steps(target)
         loss = td_loss(q_tot, target)
-        self.optimizers["learner"].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self._learnt, config.grad_clip)
-        self.optimizers["learner"].step()
+        norm = descend(loss, self.optimizers["learner"], config.grad_clip)
         self.updates += 1
         if self.updates % config.target_interval == 0:
             self._copy_targets()
         return {
             "loss": loss.detach(),
-            "grad_norm": norm.detach(),
+            "grad_norm": norm,
             "q_tot": q_tot.detach().mean(),
             "target": target.mean(),
         }

@@ -181,7 +181,9 @@ def test_sequential_critic_steps_are_one_for_each_time_step_in_turn() -> None:
     assert not torch.equal(before["first.weight"], in_turn.target_critic.state_dict()["first.weight"])
 
 
-@pytest.mark.parametrize("settings", [{}, {"critic_mode": "sequential", "steps": 60}], ids=["batch", "sequential"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"preset": "official", "critic_lr": 1e-3, "steps": 60}], ids=["default", "official"]
+)
 def test_it_learns_what_few_in_the_data_do(settings: dict[str, Any]) -> None:
     model = agent(**LEARN | settings)
     train(model, careless_dataset(256, right=0.35))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-from offmarl_bench.envs.smac.maps import MAPS, get_map
+from offmarl_bench.envs.smac.env import SmacEnv
+from offmarl_bench.envs.smac.maps import MAPS, SmacMap, get_map, two_groups
 from offmarl_bench.envs.smac.spawn import ALLY_POINT, ENEMY_POINT, GAP, ally_group, enemy_group, group, room
 from offmarl_bench.envs.smac.tables import tables
+from offmarl_bench.errors import SpecMismatch, UnknownName
 
 
 def test_packing_reproduces_the_published_places_of_2s3z() -> None:
@@ -62,3 +65,42 @@ def test_equal_groups_stand_alike_fourteen_cells_apart(name: str) -> None:
     theirs = sorted((u, x, y) for u, (x, y) in zip(smac_map.enemies, smac_map.enemy_start, strict=True))
     assert [u for u, *_ in ours] == [u for u, *_ in theirs]
     np.testing.assert_allclose([p for _, *p in theirs], [p for _, *p in ours], atol=1e-9)
+
+
+def test_a_new_map_is_one_row() -> None:
+    """CONTRIBUTING.md's example: agents sorted by type, everything else follows from the row."""
+    stalkers_and_marines = ("stalker",) * 2 + ("marine",) * 2
+    new = two_groups(
+        "2s2m_vs_3z",
+        stalkers_and_marines,
+        ("zealot",) * 3,
+        120,
+        ally_bits=("marine", "stalker"),
+        enemy_bits=("zealot",),
+    )
+    env = SmacEnv(new, 2)
+    assert env.spec.agents == ("m1", "m2", "s1", "s2")
+    view = env.reset(np.arange(2, dtype=np.uint64))
+    assert view.legal is not None
+    assert view.obs.shape == (2, 4, 4 + 3 * (4 + 2 + 2) + 3 * (4 + 2 + 2) + 2 + 2)
+    for _ in range(40):
+        assert view.legal is not None
+        view = env.step(view.legal.argmax(-1))  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"allies": ("stalkr",)}, UnknownName, r"unknown unit of map 'new' 'stalkr'\. Did you mean 'stalker'\?"),
+        ({"ally_start": ()}, SpecMismatch, r"map 'new': ally_start has 0 places for 1 units; give one each"),
+        ({"ally_bits": ("marine",)}, SpecMismatch, r"ally_bits is \('marine',\); expected all of \['stalker'\]"),
+        ({"ally_bits": ("stalker",)}, SpecMismatch, r"enemy_bits is \(\); expected all of \['zealot'\] in at most 1"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_named(change: dict[str, Any], error: type[Exception], words: str) -> None:
+    row: dict[str, Any] = {
+        "name": "new", "allies": ("stalker",), "enemies": ("zealot",), "ally_start": ((9.0, 16.0),),
+        "enemy_start": ((23.0, 16.0),), "limit": 50,
+    }  # fmt: skip
+    with pytest.raises(error, match=words):
+        SmacMap(**row | change)

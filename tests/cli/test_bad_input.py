@@ -41,7 +41,7 @@ from tests.cli.outcome import Run, fails
         ("table", 1, ["no results to report: run `offmarl-bench evaluate"]),
         ("table --format pdf", 2, ["'pdf' is not one of 'text', 'md'"]),
         ("demo --map signals", 2, ["environment id 'signals': expected 'suite/map'"]),
-        ("bench engine --map 3m", 2, ["unknown map of suite smac '3m'"]),
+        ("bench engine --map 2s3m", 2, ["unknown map of suite smac '2s3m'"]),
         ("bench engine --seconds 0", 2, ["--seconds"]),
         ("bench train --map toy/signals --agent bcc", 2, ["unknown agent 'bcc'", "Did you mean 'bc'?"]),
         ("bench train --map toy/signals --device gpu7", 1, ["device 'gpu7' cannot be used here", "--device cpu"]),

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from offmarl_bench.envs.smac.spawn import ALLY_POINT, ENEMY_POINT, Point, ally_group, enemy_group
+from offmarl_bench.envs.smac.units import UNITS
+from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.registry import unknown
 
 SIZE = 32
@@ -37,13 +39,33 @@ class SmacMap:
     limit: int
     """Episode limit in agent steps."""
     ally_bits: tuple[str, ...] = ()
-    """Order of the type one-hot of allies; empty when the map has one ally type."""
+    """Order of the type one-hot of allies; empty, then both are, on maps without types in what agents see."""
     enemy_bits: tuple[str, ...] = ()
     """… of enemies: SMAC numbers them differently on the stalker-and-zealot maps."""
     walkable: tuple[Rectangle, ...] = CORRIDOR
     """The cells that ground units may enter."""
     attack_point: Point | None = ALLY_POINT
     """Where the enemy group is sent by an attack-move at the start; None: it waits."""
+
+    def __post_init__(self) -> None:
+        for side, units, starts, bits in (
+            ("ally", self.allies, self.ally_start, self.ally_bits),
+            ("enemy", self.enemies, self.enemy_start, self.enemy_bits),
+        ):
+            for unit in units:
+                if unit not in UNITS:
+                    raise unknown(f"unit of map {self.name!r}", unit, UNITS)
+            if len(units) != len(starts):
+                raise SpecMismatch(
+                    f"map {self.name!r}: {side}_start has {len(starts)} places for {len(units)} units; give one each"
+                )
+            if (self.ally_bits or self.enemy_bits) and not (
+                set(units) <= set(bits) and len(bits) <= len(self.ally_bits)
+            ):
+                raise SpecMismatch(
+                    f"map {self.name!r}: {side}_bits is {bits}; expected all of {sorted(set(units))} in at most "
+                    f"{len(self.ally_bits)} places (as many as ally_bits), or neither ally_bits nor enemy_bits"
+                )
 
     def grid(self) -> Bool[np.ndarray, "X Y"]:
         """The pathing grid, indexed [x, y]."""
@@ -60,7 +82,7 @@ _ACROSS = ENEMY_POINT[0] - ALLY_POINT[0]
 _2S3Z_ENEMY = tuple((_2S3Z[i][0] + _ACROSS, _2S3Z[i][1]) for i in (3, 2, 4, 0, 1))
 
 
-def _two_groups(
+def two_groups(
     name: str,
     allies: tuple[str, ...],
     enemies: tuple[str, ...],
@@ -90,19 +112,19 @@ _ROWS = (
         ally_start=((11.1208, 10.338), (16.976, 10.3662)), enemy_start=((14.0, 20.0),), limit=300,
         walkable=((8, 19, 8, 19), (10, 17, 20, 21), (12, 15, 22, 23)), attack_point=None,
     ),
-    _two_groups("3s_vs_5z", _S * 3, _Z * 5, 250, walkable=EVERYWHERE),
-    _two_groups("3s5z", _S * 3 + _Z * 5, _S * 3 + _Z * 5, 150, ally_bits=_S + _Z, enemy_bits=_Z + _S),
-    _two_groups(
+    two_groups("3s_vs_5z", _S * 3, _Z * 5, 250, walkable=EVERYWHERE),
+    two_groups("3s5z", _S * 3 + _Z * 5, _S * 3 + _Z * 5, 150, ally_bits=_S + _Z, enemy_bits=_Z + _S),
+    two_groups(
         "1c3s5z", _C + _S * 3 + _Z * 5, _C + _S * 3 + _Z * 5, 180, ally_bits=_C + _S + _Z, enemy_bits=_C + _S + _Z
     ),
-    _two_groups(
+    two_groups(
         "MMM", _M * 7 + ("marauder",) * 2 + ("allied medivac",), _M * 7 + ("marauder",) * 2 + ("medivac",), 150,
         ally_bits=("marauder", "marine", "allied medivac"), enemy_bits=("marauder", "marine", "medivac"),
     ),
-    _two_groups("3m", _M * 3, _M * 3, 60),
-    _two_groups("8m", _M * 8, _M * 8, 120),
-    _two_groups("5m_vs_6m", _M * 5, _M * 6, 70),
-    _two_groups("10m_vs_11m", _M * 10, _M * 11, 150),
+    two_groups("3m", _M * 3, _M * 3, 60),
+    two_groups("8m", _M * 8, _M * 8, 120),
+    two_groups("5m_vs_6m", _M * 5, _M * 6, 70),
+    two_groups("10m_vs_11m", _M * 10, _M * 11, 150),
 )  # fmt: skip
 MAPS = {m.name: m for m in _ROWS}
 

@@ -34,7 +34,7 @@ from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.flat import flatten
 from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy
 from offmarl_bench.ops import log_prob, masked_argmax, masked_logits, masked_mean, take, td_target
-from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.policies import PlayerPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
 if TYPE_CHECKING:
@@ -215,9 +215,9 @@ class MABCQ(Agent):
             "known_actions": masked_mean(choices, data.alive),
         }
 
-    def policy(self, greedy: bool = True) -> SlotPolicy:
+    def policy(self, greedy: bool = True) -> PlayerPolicy:
         """Argmax over known actions; ``greedy=False`` plays ε-greedily with the config's ``play_epsilon``."""
-        return SlotPolicy(
+        return PlayerPolicy(
             self.spec,
             [Companions(self.actor, self.behaviour)],
             np.zeros(self.spec.N, np.int64),

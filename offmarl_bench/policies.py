@@ -6,8 +6,9 @@ policies cost a dozen small matrix products per step.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from offmarl_bench.agent import Policy
 from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.nn import Actor
 from offmarl_bench.types import EnvSpec
 
 
@@ -42,6 +44,13 @@ Rule = Callable[[Tensor, Tensor | None], Tensor]
 """Turns the outputs of networks (B, N, C) and the legal actions (B, N, A) into one number per action (B, N, A)."""
 
 
+def _share(epsilon: float) -> float:
+    """ε, if it is one. Raises FormatError."""
+    if not 0.0 <= epsilon <= 1.0:
+        raise FormatError(f"epsilon is {epsilon!r}, expected a number from 0 to 1")
+    return epsilon
+
+
 def _usable(legal: Bool[np.ndarray, "*L A"]) -> Bool[np.ndarray, "*L A"]:
     """``legal``, with every action allowed in rows that allow none, so that a distribution exists."""
     return np.asarray(legal | ~legal.any(-1, keepdims=True))
@@ -63,7 +72,7 @@ def draw(
     return action, np.log(chosen / total).astype(np.float32)
 
 
-class SlotPolicy(Policy):
+class PlayerPolicy(Policy):
     """Discrete play in which ``actors[assignment[lane, agent]]`` decides for that agent in that lane.
 
     The distribution is (1 − ε) · own + ε · uniform over legal actions, where own is the argmax (``greedy``) or the
@@ -96,7 +105,9 @@ class SlotPolicy(Policy):
         rule: Rule | None = None,
     ) -> None:
         if not spec.discrete:
-            raise SpecMismatch(f"{spec.id}: SlotPolicy plays discrete actions only; this environment is continuous")
+            raise SpecMismatch(
+                f"{spec.id}: {type(self).__name__} plays discrete actions only; this environment is continuous"
+            )
         for k, actor in enumerate(actors):
             if (actor.obs_size, actor.n_actions) != (spec.O, spec.A):
                 raise SpecMismatch(
@@ -110,22 +121,23 @@ class SlotPolicy(Policy):
             raise SpecMismatch(
                 f"assignment names actors {assignment.min()} to {assignment.max()}, but there are {len(actors)}, from 0"
             )
-        if not 0.0 <= epsilon <= 1.0:
-            raise FormatError(f"epsilon is {epsilon!r}, expected a number from 0 to 1")
-        self.spec, self.greedy, self.epsilon, self.rule = spec, greedy, epsilon, rule
-        self.actors = list(actors)
+        self.spec, self.greedy, self.epsilon, self.rule = spec, greedy, _share(epsilon), rule
+        self.actors: Sequence[Player] = list(actors)
         self.assignment = assignment
         self._ids = torch.arange(spec.N) if ids is None else torch.as_tensor(np.asarray(ids, np.int64))
-        self._rows: dict[int, torch.Tensor] = {}
-        self._memory: dict[int, torch.Tensor] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._rows: dict[int, Tensor] = {}
+        self._memory: dict[int, Tensor] = {}
         self._last = torch.zeros(0, dtype=torch.int64)
 
-    def exploring(self, epsilon: float) -> SlotPolicy:
+    def exploring(self, epsilon: float) -> Self:
         """The same networks played with another ε and a memory of its own. Raises FormatError."""
-        return SlotPolicy(
-            self.spec, self.actors, self.assignment, ids=self._ids.numpy(), greedy=self.greedy, epsilon=epsilon,
-            rule=self.rule,
-        )  # fmt: skip
+        other = copy.copy(self)
+        other.epsilon = _share(epsilon)
+        other._forget()
+        return other
 
     def reset(self, n: int) -> None:
         """See Policy. Raises SpecMismatch if ``n`` is not the number of lanes of a (B, N) assignment."""
@@ -205,6 +217,27 @@ class SlotPolicy(Policy):
             return own
         free = np.ones(own.shape, bool) if legal is None else _usable(legal)
         return np.asarray((1 - self.epsilon) * own + self.epsilon * free / free.sum(-1, keepdims=True))
+
+
+class SlotPolicy(PlayerPolicy):
+    """``PlayerPolicy`` of plain actors, whose outputs are the numbers per action: what pools store and agents play.
+
+    Arguments and errors are those of ``PlayerPolicy``.
+    """
+
+    actors: Sequence[Actor]
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        actors: Sequence[Actor],
+        assignment: Shaped[np.ndarray, "*B N"],
+        *,
+        ids: Shaped[np.ndarray, " N"] | None = None,
+        greedy: bool = True,
+        epsilon: float = 0.0,
+    ) -> None:
+        super().__init__(spec, actors, assignment, ids=ids, greedy=greedy, epsilon=epsilon)
 
 
 class UniformPolicy(Policy):

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32
 from offmarl_bench.envs import get_spec
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.nn import Actor
-from offmarl_bench.policies import SlotPolicy, UniformPolicy, draw
+from offmarl_bench.policies import PlayerPolicy, SlotPolicy, UniformPolicy, draw
 
 SPEC = get_spec("toy/signals")
 N, A = SPEC.N, SPEC.A
@@ -166,7 +166,7 @@ def test_a_rule_turns_outputs_into_values_before_illegal_actions_go() -> None:
         seen.append(free is not None and bool((free.numpy() == legal).all()))
         return -outputs
 
-    plain, turned = SlotPolicy(SPEC, two, table), SlotPolicy(SPEC, two, table, rule=worst)
+    plain, turned = SlotPolicy(SPEC, two, table), PlayerPolicy(SPEC, two, table, rule=worst)
     for policy in (plain, turned):
         policy.reset(5)
     played = turned.act(obs, legal, rng())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from offmarl_bench.envs.smac.combat import acquire, strike
+from offmarl_bench.envs.smac.engine import loop
 from offmarl_bench.envs.smac.env import SmacEnv
 from offmarl_bench.envs.smac.maps import EVERYWHERE, SmacMap
 from offmarl_bench.envs.smac.spawn import Point
@@ -100,6 +101,21 @@ def test_a_spine_crawler_reaches_seven_cells_from_edge_to_edge(distance: float, 
     everyone(env, STOP)
     everyone(env, STOP)
     assert (env.units()["ash"] == (50.0 if hit else 80.0)).all()
+
+
+@pytest.mark.parametrize(("at", "hit"), [((9.0, 16.0), True), ((14.0, 11.0), False)])
+def test_a_spine_crawler_turns_before_it_strikes(at: Point, hit: bool) -> None:
+    """It starts facing west and turns by 360 degrees a second, 22.5 a loop: for a quarter turn, three loops wait.
+
+    It looks for targets at loop 3, winds up for 5.33 loops and its tentacle flies for 2.07, each one begun counts:
+    3 + 6 + 3 = 12, so fourteen loops, 0 to 13, are enough in the west, and with the turn they are not.
+    """
+    env = arena({at: "stalker"}, {(14.0, 16.0): "spine crawler"})
+    everyone(env, STOP)
+    tab, w = env._tables, env._world[0]
+    for tick in range(LOOPS, 14):
+        loop(tab.kinds, tab.pairs, tab.n, env._layout.grid, w, env._rng[0], tick)
+    assert w["sh"][0] == (50.0 if hit else 80.0)
 
 
 def test_a_spine_crawler_regenerates_seventy_4096ths_of_a_point_a_loop() -> None:

@@ -14,8 +14,6 @@ from offmarl_bench.envs.smac.tables import (
     ENERGY_PER_LOOP,
     SHIELD_PER_LOOP,
     SHIELD_WAIT,
-    TURN_COS,
-    TURN_SIN,
 )
 from offmarl_bench.envs.smac.units import ENERGY_MAX, MINIMUM_DAMAGE
 
@@ -186,12 +184,14 @@ def turn(kinds, w, u, dx, dy):  # type: ignore[no-untyped-def]
     if not kinds[u].turns:
         return True
     dot = w[u].hx * dx + w[u].hy * dy
-    if dot >= TURN_COS:
+    c, s = kinds[u].turn_cos, kinds[u].turn_sin
+    if dot >= c:
         w[u].hx, w[u].hy = dx, dy
         return True
-    s = TURN_SIN if w[u].hx * dy - w[u].hy * dx >= 0 else -TURN_SIN
+    if w[u].hx * dy - w[u].hy * dx < 0:
+        s = -s
     hx, hy = w[u].hx, w[u].hy
-    w[u].hx, w[u].hy = hx * TURN_COS - hy * s, hx * s + hy * TURN_COS
+    w[u].hx, w[u].hy = hx * c - hy * s, hx * s + hy * c
     return False
 
 

@@ -14,7 +14,6 @@ from offmarl_bench.envs.smac.units import (
     LOOPS_PER_SECOND,
     SHIELD_DELAY,
     SHIELD_REGEN,
-    TURN_RATE,
     UNITS,
     WEAPON_DELAY,
     UnitType,
@@ -24,8 +23,6 @@ _SLACK = 1.0 / 16.0
 """The game keeps this much space between two units that touch."""
 
 
-TURN_COS = math.cos(math.radians(TURN_RATE / LOOPS_PER_SECOND))
-TURN_SIN = math.sin(math.radians(TURN_RATE / LOOPS_PER_SECOND))
 SHIELD_PER_LOOP = SHIELD_REGEN / LOOPS_PER_SECOND
 SHIELD_WAIT = SHIELD_DELAY * LOOPS_PER_SECOND
 ENERGY_PER_LOOP = ENERGY_REGEN / LOOPS_PER_SECOND
@@ -50,6 +47,8 @@ KIND = np.dtype(
         ("splash_width", "f8"),
         ("speed", "f8"),  # cells per loop
         ("radius", "f8"),
+        ("turn_cos", "f8"),  # of the angle by which the unit turns in a loop
+        ("turn_sin", "f8"),
         ("heal", "f8"),  # health given per loop; 0: no healer
         ("hp_regen", "f8"),
         ("start_x", "f8"),
@@ -111,11 +110,12 @@ def tables(smac_map: SmacMap) -> Tables:
     kinds = np.zeros(len(units), KIND)
     pairs = np.zeros((len(units), len(units)), PAIR)
     for i, a in enumerate(units):
+        angle = math.radians(a.turn_rate / rate)
         kinds[i] = (
             a.health, a.shield, a.armour, a.hits, a.second_hit * rate, a.period * rate, a.damage_point * rate,
             a.backswing * rate, a.range_slop, a.missile / rate, a.splash[0], a.splash[1], a.speed / rate, a.radius,
-            a.heal / rate, a.health_regen / rate, *start[i], *goal[i], 1.0 if i < n else -1.0, a.turns, a.structure,
-            a.layer == "air",
+            math.cos(angle), math.sin(angle), a.heal / rate, a.health_regen / rate, *start[i], *goal[i],
+            1.0 if i < n else -1.0, a.turn_rate > 0, a.structure, a.layer == "air",
         )  # fmt: skip
         for j, b in enumerate(units):
             gap = a.radius + b.radius

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 LOOPS_PER_SECOND = 16.0
 LOOPS_PER_STEP = 8
 TURN_RATE = 999.84
-"""Degrees per second, the same for every unit here that turns at all."""
+"""Degrees per second, of every unit here that turns as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,8 @@ class UnitType:
     """Radius that keeps others away while moving."""
     inner: float
     """Radius used against the separation radius of the other."""
-    turns: bool = True
-    """False: attacks in any direction without turning (colossus, spine crawler)."""
+    turn_rate: float = TURN_RATE
+    """Degrees per second; 0: attacks in any direction without turning (the colossus, whose turret is quick)."""
     health_regen: float = 0.0
     """Health per second, always."""
     attributes: tuple[str, ...]
@@ -110,13 +110,13 @@ ZEALOT = UnitType(
 COLOSSUS = UnitType(
     name="colossus", letter="c", health=200, shield=150, armour=1, damage=10, bonus=5, bonus_against="light", hits=2,
     period=1.5, damage_point=0.083, range=7, range_slop=0.0, scan=7.5, splash=(1.25, 0.15), speed=2.25, radius=1.0,
-    separation=0.75, inner=0.5625, turns=False, attributes=("armored", "mechanical", "massive"), cooldown_shown=24,
+    separation=0.75, inner=0.5625, turn_rate=0.0, attributes=("armored", "mechanical", "massive"), cooldown_shown=24,
     layer="colossus",
 )  # fmt: skip
 SPINE_CRAWLER = UnitType(
     name="spine crawler", letter="sc", health=300, armour=2, damage=25, bonus=5, bonus_against="armored", period=1.85,
     damage_point=0.333, range=7, range_slop=0.0, scan=7, missile=27.0, speed=0.0, radius=0.875, separation=0.875,
-    inner=0.875, turns=False, health_regen=ZERG_REGEN, attributes=("armored", "biological", "structure"),
+    inner=0.875, turn_rate=360.0, health_regen=ZERG_REGEN, attributes=("armored", "biological", "structure"),
     cooldown_shown=15, structure=True,
 )  # fmt: skip
 

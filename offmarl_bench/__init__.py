@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from offmarl_bench.envs.pettingzoo import parallel_env as parallel_env
     from offmarl_bench.envs.pettingzoo import wrap_parallel_env as wrap_parallel_env
     from offmarl_bench.errors import OffmarlError as OffmarlError
-    from offmarl_bench.evaluate import evaluate as evaluate
+    from offmarl_bench.evaluation import evaluate as evaluate
     from offmarl_bench.loader import Dataset as Dataset
     from offmarl_bench.loader import load_dataset as load_dataset
     from offmarl_bench.types import Batch as Batch
@@ -34,7 +34,7 @@ _HOME = {
     "OffmarlError": "errors",
     "Phase": "agent",
     "Policy": "agent",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "load_dataset": "loader",
     "make_agent": "agent",
     "make_env": "envs",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from offmarl_bench.budget import Budget
-from offmarl_bench.evaluate import benchmark
+from offmarl_bench.evaluation import benchmark
 from offmarl_bench.generate import generate
 from offmarl_bench.results import Result
 

@@ -12,7 +12,7 @@ from typing import Any
 from offmarl_bench import registry
 from offmarl_bench.budget import Budget, parse_budget
 from offmarl_bench.errors import FormatError, OffmarlError
-from offmarl_bench.evaluate import plan_jobs
+from offmarl_bench.evaluation import plan_jobs
 from offmarl_bench.executors import Executor
 from offmarl_bench.jobs import Failed, forget, train_job, watched
 from offmarl_bench.scoring import EPISODES

@@ -16,7 +16,7 @@ import offmarl_bench.jobs
 from offmarl_bench.agent import Agent, make_agent
 from offmarl_bench.envs.toy import SPECS
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
-from offmarl_bench.evaluate import benchmark, evaluate
+from offmarl_bench.evaluation import benchmark, evaluate
 from offmarl_bench.home import results_dir, runs_dir
 from offmarl_bench.jobs import Job, forget, watched
 from offmarl_bench.logs import RunLog

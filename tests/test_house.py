@@ -29,7 +29,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("envs", "collate", "loader"),
     ("agent",),
     ("policies", "rollout", "checkpoint", "logs", "budget", "runs", "pool", "executors", "ray_executor"),
-    ("online", "pool_train", "shards", "generate", "train", "train_runs", "results", "scoring", "jobs", "evaluate"),
+    ("online", "pool_train", "shards", "generate", "train", "train_runs", "results", "scoring", "jobs", "evaluation"),
     ("stats", "paper", "report", "report_formats", "audit", "describe", "catalog", "testing"),
     ("bench", "demo"),
     ("cli",),
@@ -185,6 +185,8 @@ def test_every_lazy_name_is_there_and_types_agree() -> None:
     typed = {name.rpartition(".")[2]: name for _, name, _, typing in imports(tree) if typing}
     for name in set(typed) - {"TYPE_CHECKING", "Any"}:
         assert typed[name] == f"offmarl_bench.{offmarl_bench._HOME[name]}.{name}"
+    modules = {p.stem for p in (ROOT / "offmarl_bench").iterdir()}
+    assert not set(offmarl_bench._HOME) & modules, "importing a module would hide the lazy name that it is called by"
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = offmarl_bench.nothing
     assert offmarl_bench.__version__

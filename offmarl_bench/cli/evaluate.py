@@ -65,7 +65,7 @@ def evaluate(
 
     Without --dataset every dataset under $OFFMARL_HOME is taken; where there is none, smac/2s3z/low is generated.
     """
-    from offmarl_bench.evaluate import benchmark
+    from offmarl_bench.evaluation import benchmark
     from offmarl_bench.report import build_report
     from offmarl_bench.report_formats import render
 

@@ -31,5 +31,5 @@ def write_atomic(path: Path, content: bytes) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise OffmarlError(
-            f"cannot write {path}: {e.strerror or e}; free space or set OFFMARL_HOME to a writable folder"
+            f"cannot write {path}: {e.strerror or e}; free space, or choose a writable place (--out, or OFFMARL_HOME)"
         ) from e

@@ -143,7 +143,7 @@ def test_hostile_headers_are_refused(tmp_path: Path) -> None:
 
 def test_writing_to_an_impossible_place_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OffmarlError, match=r"cannot write .*; free space or set OFFMARL_HOME"):
+    with pytest.raises(OffmarlError, match=r"cannot write .*; free space, or choose a writable place"):
         write_atomic(tmp_path / "file" / "x", b"")
     with pytest.raises(OffmarlError, match="cannot be stored as JSON"):
         write_tensors(tmp_path / "x", {}, {"a": float("nan")})

@@ -30,7 +30,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("agent",),
     ("policies", "rollout", "checkpoint", "logs", "budget", "runs", "pool", "executors", "ray_executor"),
     ("online", "pool_train", "shards", "generate", "train", "train_runs", "results", "scoring", "jobs", "evaluation"),
-    ("stats", "paper", "report", "report_formats", "audit", "describe", "catalog", "testing"),
+    ("stats", "paper", "report", "report_formats", "audit", "describe", "catalog", "testing", "pool_plot"),
     ("bench", "demo"),
     ("cli",),
     ("__main__",),

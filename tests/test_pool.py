@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from offmarl_bench.nn import Actor
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.pool import (
     POOL_FILE,
+    SHIPPED,
     Member,
     Pool,
     fingerprint,
@@ -26,8 +28,10 @@ from offmarl_bench.pool import (
     save_joint,
     save_pool,
 )
+from offmarl_bench.pool_plot import plot_pool
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds
+from offmarl_bench.types import LEVELS
 
 SPEC = get_spec("toy/signals")
 
@@ -239,3 +243,27 @@ def test_provenance_must_be_json(tmp_path: Path) -> None:
     p.provenance["bad"] = object()
     with pytest.raises(OffmarlError, match="cannot be stored as JSON"):
         save_pool(p, tmp_path)
+
+
+def test_the_picture_of_a_pool_is_drawn_from_its_curves(tmp_path: Path) -> None:
+    pool = load_pool("smac/2s3z")
+    plot_pool(pool, tmp_path / "pool.png")
+    assert (tmp_path / "pool.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(OffmarlError, match="stores no learning curves; train it with `pool train`"):
+        plot_pool(replace(pool, provenance={}), tmp_path / "none.png")
+
+
+def test_the_shipped_pool_of_2s3z_is_what_the_design_asks_for() -> None:
+    """Several members a level, from at least three training seeds; untrained networks; a best policy that wins."""
+    pool = load_pool("smac/2s3z", SHIPPED / "smac" / "2s3z")
+    for level in LEVELS:
+        there = [pool.members[k] for k in pool.members_of(level)]
+        assert len(there) >= 4
+        assert len({m.seed for m in there}) >= 3
+        assert all(m.episodes >= 100 for m in there)
+    assert len({m.seed for m in pool.members if m.steps == 0}) >= 3
+    best = pool.members_of("expert")[-1]
+    env = make_env("smac/2s3z", 64)
+    greedy = SlotPolicy(env.spec, [pool.joints[best].actors[0]], np.zeros(env.spec.N, np.int64))
+    played = rollout(env, greedy, episode_seeds(0, "verify", 0, 64), np.random.default_rng(0))
+    assert played.info["battle_won"].mean() > 0.9

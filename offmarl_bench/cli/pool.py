@@ -37,11 +37,14 @@ def pool_train(
     click.echo(train_pool(f"{suite}/{map_name}", config, workers=workers, out=out))
 
 
-@pool.command("show", epilog=examples("offmarl-bench pool show smac 2s3z"))
+@pool.command(
+    "show", epilog=examples("offmarl-bench pool show smac 2s3z", "offmarl-bench pool show smac 2s3z --plot pool.png")
+)
 @click.argument("suite")
 @click.argument("map_name", metavar="MAP")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw curves and members into a file.")
 @json_option
-def pool_show(suite: str, map_name: str, as_json: bool) -> None:
+def pool_show(suite: str, map_name: str, plot: Path | None, as_json: bool) -> None:
     """Show the members of a pool: level, return, wins, where they come from."""
     from dataclasses import asdict
 
@@ -49,6 +52,10 @@ def pool_show(suite: str, map_name: str, as_json: bool) -> None:
 
     found = load_pool(f"{suite}/{map_name}")
     members = sorted(found.members, key=lambda m: m.return_mean)
+    if plot is not None:
+        from offmarl_bench.pool_plot import plot_pool
+
+        plot_pool(found, plot)
     if as_json:
         print_json(
             {

@@ -26,10 +26,15 @@ def names(kind: Kind) -> list[str]:
     return sorted(_points(kind))
 
 
+def closest(given: str, known: Iterable[str]) -> str | None:
+    """The known name nearest to the given one, None if none is near."""
+    return next(iter(difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)), None)
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` with a leading space where a known name is close, else an empty string."""
-    close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    close = closest(given, known)
+    return f" Did you mean {close!r}?" if close else ""
 
 
 def unknown(what: str, given: str, known: Iterable[str], hint: str = "") -> UnknownName:

@@ -92,7 +92,7 @@ def test_a_file_is_named_by_its_path(own_home: Path, monkeypatch: pytest.MonkeyP
             "smac/2s3z/low",
             "'smac/2s3z/low' is not on this machine. Generate it: `offmarl-bench generate smac 2s3z --quality low`",
         ),
-        ("smac/2s3z/lwo", r"Did you mean 'low'\? Qualities of smac/2s3z: .*low.*Generate it: `offmarl-bench generate"),
+        ("smac/2s3z/lwo", r"Did you mean 'low'\? Qualities of smac/2s3z: .*low.*Generate it: `.* --quality low`"),
         ("smac/2s3/low", r"unknown map.*'2s3'. Did you mean '2s3z'\?"),
         ("smak/2s3z/low", r"unknown environment 'smak'. Did you mean 'smac'\?"),
     ],

@@ -320,7 +320,8 @@ def _not_here(wanted: DatasetId, here: Sequence[DatasetId], same: Sequence[Datas
     near = sorted({d.quality for d in here if d.env_id == wanted.env_id} | {*qualities(wanted.env_id)})
     hint = registry.did_you_mean(wanted.quality, near) if wanted.quality not in near else ""
     listed = f" Qualities of {wanted.env_id}: {', '.join(near)}." if near and wanted.quality not in near else ""
-    quality = wanted.quality if wanted.quality in near or not near else registry.closest(wanted.quality, near) or near[0]
+    meant = registry.closest(wanted.quality, near) or (near[0] if near else wanted.quality)
+    quality = wanted.quality if wanted.quality in near else meant
     how = f"offmarl-bench generate {wanted.suite} {wanted.map} --quality {quality}"
     return f"{message}{hint}{listed} Generate it: `{how}`"
 

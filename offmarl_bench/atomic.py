@@ -12,6 +12,13 @@ from pathlib import Path
 from offmarl_bench.errors import OffmarlError
 
 
+def _umask() -> int:
+    """This process's umask; the only way to read it is to set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``, creating its folder.
 
@@ -26,6 +33,7 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # what open() would have given; mkstemp keeps files to their owner
         os.replace(temporary, path)
     except OSError as e:
         if temporary is not None:

@@ -150,3 +150,9 @@ def test_writing_to_an_impossible_place_is_one_clear_line(tmp_path: Path) -> Non
     with pytest.raises(OffmarlError, match="'a' is a int, only tensors"):
         write_tensors(tmp_path / "x", {"a": 1}, {})  # type: ignore[dict-item]
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "ours", b"x")
+    (tmp_path / "other").write_bytes(b"x")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "other").stat().st_mode

@@ -37,8 +37,7 @@ def demo(
     Raises:
         UnknownName, OffmarlError: as ``generate`` and ``benchmark``.
     """
-    log.info("1/3  generating %s/%s, %d episodes", env_id, quality, episodes)
+    log.info("1/2  generating %s/%s, %d episodes", env_id, quality, episodes)
     path = generate(env_id, quality=quality, episodes=episodes, workers=workers, overwrite=True)
-    log.info("2/3  training %s, %d seeds each (budget %s)", ", ".join(agents), seeds, budget)
-    log.info("3/3  playing what was trained")
+    log.info("2/2  training %s, %d seeds each (budget %s), and playing", ", ".join(agents), seeds, budget)
     return benchmark(agents, [str(path)], seeds=seeds, budget=budget, workers=workers, device=device)

@@ -200,7 +200,7 @@ def main() -> None:
         "",
         "The fight is lost as in the real game, but later. A zealot's attack is two hits, the second one channelled,",
         "and any new order interrupts it. If the *same* attack order sent again interrupted it too, this one fight",
-        "would be met closely; but then simple focus-fire heuristics, which win most real games by the SMAC paper, would",
+        "would be met closely; but then simple focus-fire heuristics, which win most real games (SMAC paper), would",
         "hardly ever win, and the fastest real wins would be out of reach. So a repeated order changes nothing here.",
         "",
         "Not tried: the real game itself, which cannot be installed here.",

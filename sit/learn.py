@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from offmarl_bench.loader import Dataset
 from offmarl_bench.nn import Actor
-from offmarl_bench.ops import effective_sample_size, lambda_return, masked_logits, masked_mean, take
+from offmarl_bench.ops import batch_softmax, effective_sample_size, lambda_return, masked_logits, masked_mean, take
 from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch
 from sit.config import SITConfig
@@ -63,8 +63,7 @@ def crr_filter(score: Float[Tensor, "B T"], beta: float, mask: Bool[Tensor, "B T
 
     Scaled so that its mean over the real rows of every time step is one.
     """
-    masked = (score / beta).masked_fill(~mask & mask.any(0), -torch.inf)
-    return masked.softmax(0) * mask.sum(0) * mask
+    return batch_softmax(score / beta, mask)
 
 
 def standardise(x: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:

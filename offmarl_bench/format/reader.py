@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,18 +19,14 @@ import numpy as np
 from jaxtyping import Int64
 
 from offmarl_bench.errors import FormatError
-from offmarl_bench.format.chunks import DEFLATE_MAX_RATIO, cores, inflate, unpack_into
+from offmarl_bench.format.chunks import cores, inflate, unpack_into
+from offmarl_bench.format.hdf5 import REMEDY, check_size, filters_of, opened, plain_dataset
 from offmarl_bench.format.metadata import ATTRIBUTE, decode
 from offmarl_bench.format.schema import Column, Columns, columns_of
 from offmarl_bench.types import EnvSpec
 
-REMEDY = "generate or download the file again"
-SLACK_BYTES = 1 << 16
-"""Added to every bound on inflated sizes, so that tiny files are not refused."""
 TASK_BYTES = 1 << 21
 """Raw bytes that one task of the thread pool inflates."""
-FILTERS = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_LZF: "lzf"}
-HARMLESS = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,49 +40,12 @@ class Contents:
     lengths: Int64[np.ndarray, " E"]
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """The file, with whatever the HDF5 library may raise on a damaged one turned into a FormatError."""
-    if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "does not exist"
-        raise FormatError(f"dataset file {str(path)!r} {kind}; expected an HDF5 file (.h5)")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except FormatError:
-        raise
-    except PermissionError as e:
-        raise FormatError(f"{path}: {e.strerror}; make the file readable") from e
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as e:
-        # one line of the library's text, which may run over several
-        raise FormatError(
-            f"{path}: not a whole HDF5 file ({str(e).splitlines()[0] if str(e) else e!r}); {REMEDY}"
-        ) from e
-
-
-def _filters(data: h5py.Dataset, where: str) -> list[int]:
-    """Codes of the filters a column went through; at most one of them compresses."""
-    plist = data.id.get_create_plist()
-    codes = [plist.get_filter(k)[0] for k in range(plist.get_nfilters())]
-    strange = [c for c in codes if c not in FILTERS and c not in HARMLESS]
-    if strange or sum(c in FILTERS for c in codes) > 1:
-        raise FormatError(
-            f"{where}: HDF5 filters {codes}, expected shuffle and gzip; rewrite the file with "
-            "compression='gzip', shuffle=True"
-        )
-    return codes
-
-
 def _checked_column(file: h5py.File, column: Column, rows: int | None, where: str) -> h5py.Dataset:
     """The HDF5 dataset behind one column, once nothing about it can surprise."""
     where = f"{where}: column {column.name!r}"
     if file.get(column.name, getlink=True) is None:
         raise FormatError(f"{where} is missing, expected {column.dtype.name} of shape (rows, {column.shape}); {REMEDY}")
-    if not isinstance(file.get(column.name, getlink=True), h5py.HardLink):
-        raise FormatError(f"{where} is a link to somewhere else, expected data in this file; {REMEDY}")
-    data = file[column.name]
-    if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
-        raise FormatError(f"{where} is a group, virtual or external, expected a plain dataset; {REMEDY}")
+    data = plain_dataset(file, column.name, where)
     if data.dtype != column.dtype or h5py.check_enum_dtype(data.dtype) is not None:
         raise FormatError(f"{where} holds {data.dtype}, expected {column.dtype.name}; {REMEDY}")
     found: tuple[int, ...] = data.shape or ()
@@ -96,21 +53,13 @@ def _checked_column(file: h5py.File, column: Column, rows: int | None, where: st
         raise FormatError(f"{where} has shape {found}, expected ({rows or 'rows'}, *{column.shape}); {REMEDY}")
     if not found[0]:
         raise FormatError(f"{where} has no rows, expected at least two; {REMEDY}")
-    codes = _filters(data, where)
-    stored = data.id.get_storage_size()
-    bound = stored * (DEFLATE_MAX_RATIO if any(c in FILTERS for c in codes) else 1) + SLACK_BYTES
-    raw = found[0] * column.row_bytes
-    chunk = 0 if data.chunks is None else math.prod(data.chunks) * column.dtype.itemsize
-    if max(raw, chunk) > bound or stored > os.path.getsize(file.filename):
-        raise FormatError(
-            f"{where} claims {max(raw, chunk)} bytes, but its {stored} stored bytes hold {bound} at most; {REMEDY}"
-        )
+    check_size(data, where)
     return data
 
 
 def _chunk_table(data: h5py.Dataset, column: Column, where: str) -> list[tuple[int, int, int]] | None:
     """(first row, byte offset, stored bytes) of all chunks, or None where only the library can read them."""
-    codes = _filters(data, where)
+    codes = filters_of(data, where)
     whole = data.chunks is not None and data.chunks[1:] == column.shape
     plain = codes in ([h5py.h5z.FILTER_DEFLATE], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE])
     if not whole or not plain or data.file.userblock_size or not hasattr(os, "pread"):
@@ -160,7 +109,7 @@ def _read_columns(file: h5py.File, sources: list[tuple[Column, h5py.Dataset]], w
             out = columns[column.name] = np.empty((len(data), *column.shape), column.dtype)
             rows = data.chunks[0]
             step = max(1, TASK_BYTES // max(1, rows * column.row_bytes))
-            shuffled = _filters(data, label)[0] == h5py.h5z.FILTER_SHUFFLE
+            shuffled = filters_of(data, label)[0] == h5py.h5z.FILTER_SHUFFLE
             table.sort(key=lambda t: t[1])  # in the order of the file
             futures += [
                 pool.submit(_read_chunks, raw.fileno(), out, table[k : k + step], rows, shuffled, label)
@@ -195,7 +144,7 @@ def _checked_values(columns: Columns, spec: EnvSpec, where: str) -> tuple[np.nda
 
 def read_metadata(path: Path) -> tuple[EnvSpec, dict[str, Any]]:
     """Spec and metadata of a file, without its data. Raises FormatError."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return _metadata(file, str(path))
 
 
@@ -219,7 +168,7 @@ def read_dataset(path: Path, *, threads: int | None = None) -> Contents:
         FormatError: the file does not exist, is damaged, or is not what it claims; one line.
     """
     where = str(path)
-    with _opened(path) as file:
+    with opened(path) as file:
         spec, metadata = _metadata(file, where)
         sources, rows = [], None
         for column in columns_of(spec):

@@ -27,7 +27,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("registry", "home", "atomic", "provenance", "records"),
     ("ids", "format", "ops", "nn", "recurrence", "flat", "recipes"),
     ("envs", "collate", "loader"),
-    ("agent",),
+    ("agent", "imbalance"),
     ("policies", "rollout", "checkpoint", "logs", "budget", "runs", "pool", "executors", "ray_executor"),
     ("online", "pool_train", "shards", "generate", "train", "train_runs", "results", "scoring", "jobs", "evaluation"),
     ("stats", "paper", "report", "report_formats", "audit", "describe", "catalog", "testing", "pool_plot"),

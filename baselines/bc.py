@@ -90,6 +90,7 @@ class BC(Agent):
     """
 
     Config = BCConfig
+    policy_parts = ("actor",)
     config: BCConfig
 
     def __init__(self, spec: EnvSpec, config: BCConfig) -> None:

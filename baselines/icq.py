@@ -188,6 +188,7 @@ class ICQ(Agent):
     """
 
     Config = ICQConfig
+    policy_parts = ("actor",)
     config: ICQConfig
 
     def __init__(self, spec: EnvSpec, config: ICQConfig) -> None:

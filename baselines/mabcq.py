@@ -155,6 +155,7 @@ class MABCQ(Agent):
     """
 
     Config = MABCQConfig
+    policy_parts = ("actor", "behaviour")
     config: MABCQConfig
 
     def __init__(self, spec: EnvSpec, config: MABCQConfig) -> None:

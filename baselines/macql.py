@@ -153,6 +153,7 @@ class MACQL(Agent):
     """
 
     Config = MACQLConfig
+    policy_parts = ("actor",)
     config: MACQLConfig
 
     def __init__(self, spec: EnvSpec, config: MACQLConfig) -> None:

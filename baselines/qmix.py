@@ -128,6 +128,7 @@ class QMIX(Agent):
     """Agents share one recurrent Q-network that sees the observation, the last action and the agent's id."""
 
     Config = QMIXConfig
+    policy_parts = ("actor",)
     config: QMIXConfig
 
     def __init__(self, spec: EnvSpec, config: QMIXConfig) -> None:

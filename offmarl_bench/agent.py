@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float32, Shaped
 from torch import Tensor, nn
 
 from offmarl_bench import registry
-from offmarl_bench.errors import FormatError, OffmarlError
+from offmarl_bench.errors import ConformanceError, FormatError, OffmarlError
 from offmarl_bench.seeding import sequence
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -107,6 +107,9 @@ class Agent(nn.Module, ABC):
     name: str
     """The registered name it was made under; ``make_agent`` sets it."""
     preset: str
+    policy_parts: ClassVar[tuple[str, ...] | None] = None
+    """Names of the submodules and buffers that ``policy()`` reads: all that has to be shared for others to play it.
+    None: the whole ``state_dict``."""
 
     def __init__(self, spec: EnvSpec, config: Any) -> None:
         super().__init__()
@@ -125,6 +128,26 @@ class Agent(nn.Module, ABC):
     @abstractmethod
     def policy(self, greedy: bool = True) -> Policy:
         """A policy that plays with the present weights; ``greedy=False`` samples."""
+
+    def policy_state(self) -> dict[str, Tensor]:
+        """The part of ``state_dict`` that ``policy_parts`` names.
+
+        Raises:
+            ConformanceError: a part that the agent does not have.
+        """
+        state: dict[str, Tensor] = self.state_dict()
+        if self.policy_parts is None:
+            return state
+        found: dict[str, Tensor] = {}
+        for part in self.policy_parts:
+            own = {k: v for k, v in state.items() if k == part or k.startswith(f"{part}.")}
+            if not own:
+                raise ConformanceError(
+                    f"agent {self.name!r}: policy_parts names {part!r}, but nothing in its state_dict is called so; "
+                    "name attributes that are modules or buffers"
+                )
+            found |= own
+        return found
 
     @property
     def device(self) -> torch.device:

@@ -98,9 +98,21 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
-def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Copy tensors into a module after checking every name, shape and type. Raises FormatError."""
-    own = module.state_dict()
+def load_weights(
+    module: nn.Module, tensors: Mapping[str, Tensor], where: Path, part: Mapping[str, Tensor] | None = None
+) -> None:
+    """Copy tensors into a module after checking every name, shape and type.
+
+    Args:
+        module: what to load into.
+        tensors: the weights.
+        where: named in errors: a file.
+        part: the entries of the module's ``state_dict`` that are wanted; None: all, nothing may be missing.
+
+    Raises:
+        FormatError: weights that are not exactly those.
+    """
+    own = module.state_dict() if part is None else part
     if set(own) != set(tensors):
         missing, extra = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
         raise FormatError(
@@ -113,7 +125,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: Path) 
                 f"{where}: weight {name!r} is {tensors[name].dtype} {tuple(tensors[name].shape)}, "
                 f"expected {t.dtype} {tuple(t.shape)}"
             )
-    module.load_state_dict(dict(tensors))
+    module.load_state_dict(dict(tensors), strict=part is None)
 
 
 def _optimizer_parts(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:

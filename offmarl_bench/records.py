@@ -20,10 +20,40 @@ T = TypeVar("T")
 
 MAX_BYTES = 16 * 2**20
 """No honest record is larger; refuse to read more into memory."""
+MAX_DIGITS = 40
+"""No honest integer is longer, sign included: 128 bits, which is what generators' states have."""
 
 
 def _reject(token: str) -> float:
     raise ValueError(f"{token} is not a finite number")
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    return found if math.isfinite(found) else _reject(text[:MAX_DIGITS])
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)[:MAX_DIGITS]!r} is there twice")
+    return found
+
+
+def parse_json(text: str) -> Any:
+    """What JSON text means, if it means one thing: finite numbers, integers of human size, no name twice.
+
+    Raises:
+        ValueError: text that is not such JSON. RecursionError: nested deeper than Python can follow.
+    """
+    return json.loads(text, parse_constant=_reject, parse_int=_integer, parse_float=_number, object_pairs_hook=_object)
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -97,7 +127,7 @@ def read_record(cls: type[T], path: Path) -> T:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise FormatError(f"{path}: larger than {MAX_BYTES} bytes, not a {cls.__name__}")
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_reject)
+        data = parse_json(path.read_text(encoding="utf-8"))
     except FormatError:
         raise
     except (OSError, ValueError, RecursionError) as e:

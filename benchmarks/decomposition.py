@@ -21,7 +21,7 @@ from sit.agent import SIT
 from sit.diagnostics import decomposition, replay_metrics
 from sit.dper import DPER
 
-MEASURES = ("auc", "auc_within", "best_share", "best_present", "priority_ess_share", "alpha")
+MEASURES = ("rank_correlation", "auc", "auc_within", "best_share", "best_present", "priority_ess_share", "alpha")
 
 
 def sit_runs(dataset_id: str) -> list[Path]:

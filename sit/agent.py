@@ -73,6 +73,7 @@ class SIT(Agent):
     """
 
     Config = SITConfig
+    policy_parts = ("actors",)
     config: SITConfig
     updates: Tensor
     """Updates of stage III so far; a buffer, so that a resumed run copies its targets on time."""
@@ -183,7 +184,8 @@ class SIT(Agent):
             )
             total = total + loss_critic + loss_actor
             metrics |= {f"{buffer.name}/{key}": value for key, value in logged.items()}
-        norms = self._descend(total, {"critic": self.critics, "actor": self.actors})
+        learning = {"critic": self.critics, "actor": self.actors} if config.filter else {"actor": self.actors}
+        norms = self._descend(total, learning)
         self._done += 1
         self.updates += 1
         if self._done % config.target_interval == 0:

@@ -20,6 +20,8 @@ from offmarl_bench.loader import Dataset
 from offmarl_bench.ops import one_hot
 from offmarl_bench.types import Batch, EnvSpec
 from sit.config import SITConfig
+from sit.members import MemberLinear, shared
+from sit.monotonic import MonotonicMixing
 
 LEAST_STD = 1e-6
 """Rewards that never vary are divided by this instead of their standard deviation of 0."""
@@ -54,11 +56,9 @@ def total_reward(lam: Float[Tensor, "*L N"], r: Float[Tensor, "*L N"]) -> Float[
     return (lam * r).sum(-1)
 
 
-def decomposition_loss(
-    lam: Float[Tensor, "M K N"], r: Float[Tensor, "M K N"], r_tot: Float[Tensor, " K"]
-) -> Float[Tensor, ""]:
-    """Mean over members (and over the batch) of (Σ_i λ_i,m f_i,m − r_tot)². Eq. (3)."""
-    return (total_reward(lam, r) - r_tot).square().mean()
+def decomposition_loss(predicted: Float[Tensor, "M K"], r_tot: Float[Tensor, " K"]) -> Float[Tensor, ""]:
+    """Mean over members (and over the batch) of (r̂_tot,m − r_tot)². Eq. (3)."""
+    return (predicted - r_tot).square().mean()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,20 +97,6 @@ def sample_steps(
     return dataset.batch(episodes[item], starts=picked - (ends - lengths)[item], window=1, device=device)
 
 
-class MemberLinear(nn.Module):
-    """M linear maps at once; each member starts like an ``nn.Linear`` of its own."""
-
-    def __init__(self, members: int, in_size: int, out_size: int) -> None:
-        super().__init__()
-        bound = in_size**-0.5
-        self.weight = nn.Parameter(torch.empty(members, in_size, out_size).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(members, 1, out_size).uniform_(-bound, bound))
-
-    def forward(self, x: Float[Tensor, "M K I"]) -> Float[Tensor, "M K out"]:
-        """Member m maps ``x[m]``."""
-        return torch.baddbmm(self.bias, x, self.weight)
-
-
 class ARDNEM(nn.Module):
     """M decomposition networks: from states, observations and actions to λ and r of every agent.
 
@@ -118,6 +104,9 @@ class ARDNEM(nn.Module):
     agent gets std · λ_i f_i + mean / N, dead or alive. So the parts still sum to r̂_tot and the mean favours nobody.
     (Shared by the living only, it went to the last survivors: on 2s3z those who had kept out of the fight then came
     out ahead of those who fought and fell.)
+
+    With ``decomposer="monotonic"`` (Appendix E.1) λ is 1 for everyone present and the r_i are mixed into r̂_tot by
+    ``MonotonicMixing``; what an agent is credited with is its r_i, which then sum to nothing in particular.
 
     Args:
         spec: the environment, discrete or continuous.
@@ -136,7 +125,8 @@ class ARDNEM(nn.Module):
         self.reward_in = MemberLinear(m, pair, width)
         self.reward_mid = MemberLinear(m, width, width)
         self.reward_out = MemberLinear(m, width, 1)
-        if config.attention:
+        self.mixing = MonotonicMixing(spec.S, spec.N, config) if config.decomposer == "monotonic" else None
+        if self.attends:
             self.pair_in, self.pair_out = MemberLinear(m, pair, hidden), MemberLinear(m, hidden, hidden)
             self.state_in, self.state_out = MemberLinear(m, spec.S, hidden), MemberLinear(m, hidden, hidden)
             bound = hidden**-0.5
@@ -146,6 +136,11 @@ class ARDNEM(nn.Module):
         self.register_buffer("std", torch.ones(()))
         kinds = torch.tensor(spec.type_index)
         self.register_buffer("kinds", one_hot(kinds, self.n_types), persistent=False)
+
+    @property
+    def attends(self) -> bool:
+        """Whether λ is learnt (Eq. 1) and not 1 for every agent."""
+        return self.config.attention and self.mixing is None
 
     def measure_reward(self, dataset: Dataset) -> None:
         """Store mean and standard deviation of the dataset's rewards (0 and 1 without ``standardise_reward``)."""
@@ -167,19 +162,20 @@ class ARDNEM(nn.Module):
         kinds = self.get_buffer("kinds").expand(K, N, self.n_types)
         pairs = torch.cat([data.obs, actions, kinds], -1).flatten(0, 1)
         present = self.present(data)
-        hidden = F.relu(_shared(self.reward_in, pairs))
+        hidden = F.relu(shared(self.reward_in, pairs))
         r = self.reward_out(F.relu(self.reward_mid(hidden))).view(-1, K, N)
-        if not self.config.attention:
+        if not self.attends:
             return present.float().expand_as(r), r
-        e_i = self.pair_out(F.relu(_shared(self.pair_in, pairs))).view(-1, K, N, self.config.attention_hidden)
-        e_s = self.state_out(F.relu(_shared(self.state_in, data.state)))
+        e_i = self.pair_out(F.relu(shared(self.pair_in, pairs))).view(-1, K, N, self.config.attention_hidden)
+        e_s = self.state_out(F.relu(shared(self.state_in, data.state)))
         return contribution_weights(e_s, e_i, self.W_q, self.W_k, present), r
 
     def loss(self, data: Transitions) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. (3) on a batch, and what to log: the loss, explained variance, entropy of λ, members' agreement."""
         lam, r = self(data)
         target = (data.rewards - self.mean) / self.std
-        loss = decomposition_loss(lam, r, target)
+        predicted = total_reward(lam, r) if self.mixing is None else self.mixing(lam * r, data.state)
+        loss = decomposition_loss(predicted, target)
         with torch.no_grad():
             metrics = {
                 "loss": loss.detach(),
@@ -192,12 +188,6 @@ class ARDNEM(nn.Module):
     def in_reward(self, weighted: Float[Tensor, "M K N"]) -> Float[Tensor, "M K N"]:
         """λ_i r_i as learnt → in units of reward, summing over the agents to r̂_tot."""
         return self.std * weighted + self.mean / self.spec.N
-
-
-def _shared(layer: MemberLinear, x: Float[Tensor, "K I"]) -> Float[Tensor, "M K out"]:
-    """All members applied to the same input."""
-    out: Tensor = layer(x.expand(len(layer.weight), *x.shape))
-    return out
 
 
 def entropy(lam: Float[Tensor, "M K N"], present: Bool[Tensor, "K N"]) -> Float[Tensor, ""]:

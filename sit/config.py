@@ -13,6 +13,7 @@ from offmarl_bench.errors import FormatError
 AUTO = "auto"
 """The value of ``alpha`` that asks for a temperature found from ``effective_share``."""
 
+DECOMPOSERS = ("attention", "monotonic")
 SAMPLERS = ("sum-tree", "cumulative")
 UNCERTAINTY_WEIGHTS = ("clipped", "literal", "none")
 
@@ -20,6 +21,7 @@ POSITIVE_INTEGERS = (
     "members",
     "reward_hidden",
     "attention_hidden",
+    "mixing_hidden",
     "decompose_steps",
     "decompose_episodes",
     "share_episodes",
@@ -65,6 +67,14 @@ class SITConfig:
     priority: bool = True
     """False: trajectories are drawn uniformly instead of by Eq. (7)."""
 
+    # What Appendix E.1 and the controls (``sit/controls.py``) switch.
+    decomposer: str = "attention"
+    """"attention" (Eq. 1, 2), or "monotonic": QMIX's hypernetworks mix the individual rewards (Appendix E.1)."""
+    filter: bool = True
+    """False: stage III only imitates what stage II draws; nothing is asked of the critic and it does not learn."""
+    oracle: bool = False
+    """True: priorities are the known behaviour levels of the data. An upper bound for any sampler, never a method."""
+
     # Stage I: attention-based reward decomposition network with ensemble mechanism (Table 10).
     members: int = 5
     """M, size of the ensemble; 1 is the ablation "w/o ensemble" (then no step is uncertain)."""
@@ -72,6 +82,8 @@ class SITConfig:
     """Width of the reward network f."""
     attention_hidden: int = 64
     """Width of the embeddings e_s, e_i and of the query and the key."""
+    mixing_hidden: int = 32
+    """With "monotonic": width of the mixing network (QMIX's; the paper gives none)."""
     decompose_lr: float = 1e-4
     """Learning rate of stage I."""
     decompose_steps: int = 20_000
@@ -153,10 +165,11 @@ class SITConfig:
         for name in FRACTIONS:
             self._require(name, "between 0 and 1", _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1)
         for name in ("decomposition", "attention", "gat", "priority", "standardise_reward", "mask_dead", "advantage",
-                     "scale_return"):  # fmt: skip
+                     "scale_return", "filter", "oracle"):  # fmt: skip
             self._require(name, "true or false", isinstance(getattr(self, name), bool))
         positive_alpha = _number(self.alpha) and float(self.alpha) > 0
         self._require("alpha", f"a positive number or {AUTO!r}", self.alpha == AUTO or positive_alpha)
+        self._require("decomposer", f"one of {', '.join(DECOMPOSERS)}", self.decomposer in DECOMPOSERS)
         self._require("sampler", f"one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS)
         self._require(
             "uncertainty", f"one of {', '.join(UNCERTAINTY_WEIGHTS)}", self.uncertainty in UNCERTAINTY_WEIGHTS

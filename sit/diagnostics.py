@@ -55,6 +55,15 @@ def auc_within(score: Float64[np.ndarray, "E J"], level: Shaped[np.ndarray, "E J
     return won / pairs if pairs else None
 
 
+def rank_correlation(score: Float64[np.ndarray, " K"], level: Shaped[np.ndarray, " K"]) -> float | None:
+    """Spearman's rank correlation (mean ranks for ties) of scores with known levels; None where either never varies."""
+    known = level >= 0
+    ranks = [pd.Series(x[known]).rank() for x in (score, level)]
+    if any(r.nunique() < 2 for r in ranks):
+        return None
+    return float(ranks[0].corr(ranks[1]))
+
+
 def levels_of(replay: DPER, buffer: TypeBuffer) -> Shaped[np.ndarray, " K"]:
     """Behaviour level of every trajectory of a buffer (−1: unknown), in the buffer's order."""
     return replay.dataset.levels[:, buffer.agents].ravel()
@@ -63,7 +72,7 @@ def levels_of(replay: DPER, buffer: TypeBuffer) -> Shaped[np.ndarray, " K"]:
 def replay_metrics(replay: DPER) -> dict[str, float]:
     """Per type: α, effective sample size (count, share), mass of the top 10; with known levels AUC and best level.
 
-    ``auc`` is over all trajectories, ``auc_within`` over teammates of one episode.
+    ``rank_correlation`` (of priorities with levels) and ``auc`` are over all trajectories, ``auc_within`` over teammates of one episode.
     ``best_share`` is how much of what is drawn was played at the best level in the buffer, ``best_present`` how much of
     the buffer was.
     """
@@ -82,6 +91,9 @@ def replay_metrics(replay: DPER) -> dict[str, float]:
         within = auc_within(buffer.priority.reshape(shape), level.reshape(shape))
         if within is not None:
             out[f"{buffer.name}/auc_within"] = within
+        correlated = rank_correlation(buffer.priority, level)
+        if correlated is not None:
+            out[f"{buffer.name}/rank_correlation"] = correlated
         separated = auc(buffer.priority, level)
         if separated is not None:
             best = level == level.max()

@@ -222,7 +222,19 @@ class DPER:
         return logged
 
     def finish(self) -> None:
-        """Build the buffers, Eq. (7); every chunk must have been filled."""
+        """Build the buffers, Eq. (7); every chunk must have been filled.
+
+        Raises:
+            FormatError: the priorities should be the known behaviour levels (``oracle``), but the data has none.
+        """
+        if self.config.oracle:
+            levels = self.dataset.levels
+            if (levels < 0).any():
+                raise FormatError(
+                    f"{self.dataset!r} does not say at which level every agent was played, so there is no oracle; "
+                    "take another agent, or data with behavior_level"
+                )
+            self.raw_priority = levels.astype(np.float64)
         kinds = np.array(self.spec.type_index)
         groups = [np.flatnonzero(kinds == k) for k in range(len(self.spec.types))]
         self.buffers = tuple(

@@ -224,18 +224,21 @@ def type_losses(
         critic loss, actor loss, metrics.
     """
     log_pi = torch.log_softmax(masked_logits(unroll(actor, data), data.legal), -1)
+    weight = uncertainty_weight(data.doubt, median_doubt, config, data.mask)
+    log_pi_taken = take(log_pi[:, :-1], data.actions)
+    if not config.filter:
+        loss_actor = actor_loss(log_pi_taken, data.mask.float(), weight, data.mask)
+        return loss_actor.new_zeros(()), loss_actor, {"actor_loss": loss_actor.detach()}
     policy = log_pi.detach().exp()
     values = critic(data.everyone[:, :-1], data.agent, data.last_actions[:, :-1]) + offset
     taken = take(values, data.actions)
     goal = bootstrap_target(data, target, policy, offset, config)
-    weight = uncertainty_weight(data.doubt, median_doubt, config, data.mask)
     loss_critic = critic_loss(taken, goal, weight, data.mask)
 
     score = taken.detach()
     if config.advantage:
         score = standardise(score - (policy[:, :-1] * values.detach()).sum(-1), data.mask)
     filtered = crr_filter(score, config.beta, data.mask)
-    log_pi_taken = take(log_pi[:, :-1], data.actions)
     loss_actor = actor_loss(log_pi_taken, data.mask.float() if warming_up else filtered, weight, data.mask)
     metrics = {
         "critic_loss": loss_critic.detach(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from offmarl_bench.seeding import generator
 from offmarl_bench.testing.agent import check_agent
 from sit.agent import SIT
 from sit.config import SITConfig
-from sit.diagnostics import auc, auc_within, decomposition, warn_if_inverted
+from sit.diagnostics import auc, auc_within, decomposition, rank_correlation, warn_if_inverted
 from tests.imbalanced_toy import imbalanced, mean_return, train
 
 QUICK: dict[str, Any] = {
@@ -84,7 +85,15 @@ def test_the_papers_literal_settings_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "switch", [{"decomposition": False}, {"attention": False}, {"members": 1}, {"gat": False}, {"priority": False}]
+    "switch",
+    [
+        {"decomposition": False},
+        {"attention": False},
+        {"members": 1},
+        {"gat": False},
+        {"priority": False},
+        {"decomposer": "monotonic"},
+    ],
 )
 def test_every_ablation_of_the_paper_trains(switch: dict[str, Any]) -> None:
     data = imbalanced(16)
@@ -211,6 +220,14 @@ def test_auc_within_compares_teammates_of_one_episode() -> None:
     level = np.array([[0, 2], [0, 2], [2, 1], [2, -1]])  # right, wrong, tie, unknown
     assert auc_within(score, level) == 1.5 / 3
     assert auc_within(score, np.zeros((4, 2), int)) is None
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    # ranks of the scores 1 2 3 4, of the levels 1 2.5 2.5 4: 4.5 / √(5 · 4.5)
+    score, level = np.array([0.1, 0.2, 7.0, 9.0]), np.array([0, 1, 1, 2])
+    assert rank_correlation(score, level) == pytest.approx(math.sqrt(0.9))
+    assert rank_correlation(-score, level) == pytest.approx(-math.sqrt(0.9))
+    assert rank_correlation(score, np.array([1, 1, 1, -1])) is None
 
 
 def test_an_inverted_stage_one_is_reported(caplog: pytest.LogCaptureFixture) -> None:

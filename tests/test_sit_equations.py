@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sit import ardnem, critic, dper, learn
+from sit.monotonic import monotonic_total
 
 LN3 = math.log(3)
 """exp(ln 3) = 3, so a softmax over (ln 3, 0) is (3/4, 1/4)."""
@@ -49,9 +50,15 @@ def test_eq_2_total_reward() -> None:
 
 
 def test_eq_3_loss_is_the_mean_over_members_of_squared_errors() -> None:
-    lam = t([[0.25, 0.75]], [[0.5, 0.5]])
-    r = t([[4.0, 8.0]], [[2.0, 4.0]])  # members say 7 and 3, the truth is 6: (1 + 9) / 2
-    assert float(ardnem.decomposition_loss(lam, r, t(6.0))) == 5.0
+    predicted = t([7.0], [3.0])  # the truth is 6: (1 + 9) / 2
+    assert float(ardnem.decomposition_loss(predicted, t(6.0))) == 5.0
+
+
+def test_monotonic_mixing_of_appendix_e_1() -> None:
+    r = t([[1.0, 2.0]])
+    w_1 = t([[[1.0, -2.0], [-0.5, 1.0]]])  # |w_1|ᵀ r = (1 + 1, 2 + 2)
+    b_1, w_2, b_2 = t([[1.0, -4.0]]), t([[-3.0, 5.0]]), t([0.25])  # ELU(3) = 3, ELU(0) = 0
+    assert monotonic_total(r, w_1, b_1, w_2, b_2).tolist() == [[3 * 3 + 5 * 0 + 0.25]]
 
 
 def test_eq_4_individual_reward_is_the_members_mean() -> None:

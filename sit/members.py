@@ -1,0 +1,27 @@
+"""The ensemble as one network: every layer has a leading member axis, so M members cost one batched product."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class MemberLinear(nn.Module):
+    """M linear maps at once; each member starts like an ``nn.Linear`` of its own."""
+
+    def __init__(self, members: int, in_size: int, out_size: int) -> None:
+        super().__init__()
+        bound = in_size**-0.5
+        self.weight = nn.Parameter(torch.empty(members, in_size, out_size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(members, 1, out_size).uniform_(-bound, bound))
+
+    def forward(self, x: Float[Tensor, "M K I"]) -> Float[Tensor, "M K out"]:
+        """Member m maps ``x[m]``."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+def shared(layer: MemberLinear, x: Float[Tensor, "K I"]) -> Float[Tensor, "M K out"]:
+    """All members applied to the same input."""
+    out: Tensor = layer(x.expand(len(layer.weight), *x.shape))
+    return out

@@ -74,7 +74,6 @@ class SIT(Agent):
 
     Config = SITConfig
     policy_parts = ("actors",)
-    policy_parts = ("actors",)
     config: SITConfig
     updates: Tensor
     """Updates of stage III so far; a buffer, so that a resumed run copies its targets on time."""

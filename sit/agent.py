@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 import numpy as np
@@ -192,7 +192,7 @@ class SIT(Agent):
             hard_update(self.targets, self.critics)
         return metrics | norms
 
-    def _descend(self, loss: Tensor, groups: dict[str, list[nn.Module] | nn.ModuleList]) -> dict[str, Tensor]:
+    def _descend(self, loss: Tensor, groups: Mapping[str, list[nn.Module] | nn.ModuleList]) -> dict[str, Tensor]:
         """One step of these optimizers, each network's gradient clipped by itself; returns the greatest norms."""
         for name in groups:
             self.optimizers[name].zero_grad()

@@ -55,5 +55,5 @@ class MonotonicMixing(nn.Module):
         """r̂_tot of every member and transition."""
         first, last = self.to_b_2
         b_2: Tensor = last(F.relu(shared(first, state))).squeeze(-1)  # type: ignore[arg-type]
-        w_1 = shared(self.to_w_1, state).unflatten(-1, (r.shape[-1], self.width))
+        w_1 = shared(self.to_w_1, state).view(*r.shape, self.width)
         return monotonic_total(r, w_1, shared(self.to_b_1, state), shared(self.to_w_2, state), b_2)

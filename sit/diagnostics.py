@@ -72,8 +72,8 @@ def levels_of(replay: DPER, buffer: TypeBuffer) -> Shaped[np.ndarray, " K"]:
 def replay_metrics(replay: DPER) -> dict[str, float]:
     """Per type: α, effective sample size (count, share), mass of the top 10; with known levels AUC and best level.
 
-    ``rank_correlation`` (of priorities with levels) and ``auc`` are over all trajectories, ``auc_within`` over teammates
-    of one episode. ``best_share`` is how much of what is drawn was played at the best level in the buffer,
+    ``rank_correlation`` (of priorities with levels) and ``auc`` are over all trajectories, ``auc_within`` over
+    teammates of one episode. ``best_share`` is how much of what is drawn was played at the best level in the buffer,
     ``best_present`` how much of the buffer was.
     """
     out: dict[str, float] = {}

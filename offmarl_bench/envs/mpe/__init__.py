@@ -1,0 +1,1 @@
+"""The multi-agent particle environments of the paper: cooperative navigation and predator–prey, batched."""

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
 from tqdm import tqdm
 
 from offmarl_bench import provenance
@@ -27,11 +26,12 @@ from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import Executor, LocalExecutor
 from offmarl_bench.format.reader import read_metadata
 from offmarl_bench.format.schema import FORMAT_VERSION, Columns
+from offmarl_bench.format.summary import NEEDED, summarise
 from offmarl_bench.format.writer import write_dataset
 from offmarl_bench.ids import DatasetId, path_of
 from offmarl_bench.pool import Pool, load_pool
 from offmarl_bench.recipes import NamedRecipe, Recipe, named_recipe, parse_recipe
-from offmarl_bench.shards import SHARD_EPISODES, Shard, composition, is_done, open_shard, play
+from offmarl_bench.shards import SHARD_EPISODES, Shard, is_done, open_shard, play
 from offmarl_bench.types import EnvSpec
 
 try:
@@ -44,7 +44,6 @@ log = logging.getLogger(__name__)
 SIGNATURE_FILE = "signature.json"
 PARTS = ".parts"
 MERGED = "merged.h5"
-QUARTILES = (25, 50, 75)
 DECIDING = ("offmarl-bench", "numpy", "torch", "numba", "mujoco", "mpe2")
 """Packages whose version can change what is played: shards made with others are not mixed."""
 CUSTOM = "custom"
@@ -165,31 +164,9 @@ def _prepare(plan: Plan, folder: Path, overwrite: bool) -> None:
     write_atomic(stated, json.dumps(plan.signature, indent=1, sort_keys=True).encode())
 
 
-def describe_returns(returns: Float64[np.ndarray, " E"]) -> dict[str, float | int]:
-    """Mean, standard deviation, extremes and quartiles of episode returns."""
-    quarters = np.percentile(returns, QUARTILES).tolist()
-    return {
-        "episodes": len(returns), "mean": float(returns.mean()), "std": float(returns.std()),
-        "min": float(returns.min()), "q25": quarters[0], "median": quarters[1], "q75": quarters[2],
-        "max": float(returns.max()),
-    }  # fmt: skip
-
-
 def _statistics(plan: Plan, parts: list[Columns]) -> dict[str, Any]:
-    rewards = np.concatenate([p["rewards"] for p in parts]).astype(np.float64)
-    starts = np.flatnonzero(np.concatenate([p["is_first"] for p in parts]))
-    returns = np.add.reduceat(rewards, starts)
-    lengths: Int64[np.ndarray, " E"] = np.diff(np.append(starts, len(rewards))) - 1
-    played = composition(plan.recipe, plan.episodes, plan.seed)
-    compositions = [
-        {"composition": plan.recipe.part_text(k), **describe_returns(returns[played == k])}
-        for k in range(len(plan.recipe.parts))
-        if (played == k).any()
-    ]
-    return {
-        "episodes": plan.episodes, "steps": int(lengths.sum()), "return_mean": float(returns.mean()),
-        "length_mean": float(lengths.mean()), "returns": describe_returns(returns), "compositions": compositions,
-    }  # fmt: skip
+    columns = {name: np.concatenate([p[name] for p in parts]) for name in NEEDED}
+    return summarise(plan.spec, columns)
 
 
 def _metadata(plan: Plan, parts: list[Columns]) -> dict[str, Any]:

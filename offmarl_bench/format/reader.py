@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,11 @@ import numpy as np
 from jaxtyping import Int64
 
 from offmarl_bench.errors import FormatError
-from offmarl_bench.format.chunks import cores, inflate, unpack_into
-from offmarl_bench.format.hdf5 import REMEDY, check_size, filters_of, opened, plain_dataset
+from offmarl_bench.format.arrays import Source, read_arrays
+from offmarl_bench.format.hdf5 import REMEDY, check_size, opened, plain_dataset
 from offmarl_bench.format.metadata import ATTRIBUTE, decode
 from offmarl_bench.format.schema import Column, Columns, columns_of
 from offmarl_bench.types import EnvSpec
-
-TASK_BYTES = 1 << 21
-"""Raw bytes that one task of the thread pool inflates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,69 +54,6 @@ def _checked_column(file: h5py.File, column: Column, rows: int | None, where: st
         raise FormatError(f"{where} has no rows, expected at least two; {REMEDY}")
     check_size(data, where)
     return data
-
-
-def _chunk_table(data: h5py.Dataset, column: Column, where: str) -> list[tuple[int, int, int]] | None:
-    """(first row, byte offset, stored bytes) of all chunks, or None where only the library can read them."""
-    codes = filters_of(data, where)
-    whole = data.chunks is not None and data.chunks[1:] == column.shape
-    plain = codes in ([h5py.h5z.FILTER_DEFLATE], [h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE])
-    if not whole or not plain or data.file.userblock_size or not hasattr(os, "pread"):
-        return None
-    table: list[tuple[int, int, int]] = []
-    skipped = []
-
-    def visit(info: Any) -> None:
-        table.append((info.chunk_offset[0], info.byte_offset, info.size))
-        if info.filter_mask:
-            skipped.append(info.chunk_offset[0])
-
-    data.id.chunk_iter(visit)
-    if skipped:
-        return None
-    rows = data.chunks[0]
-    if sorted(t[0] for t in table) != list(range(0, len(data), rows)):
-        raise FormatError(f"{where}: {len(table)} chunks of {rows} rows do not make up {len(data)} rows; {REMEDY}")
-    return table
-
-
-def _read_chunks(
-    fd: int, out: np.ndarray, table: list[tuple[int, int, int]], rows: int, shuffled: bool, where: str
-) -> None:
-    expected = rows * math.prod(out.shape[1:]) * out.dtype.itemsize
-    for first, offset, size in table:
-        try:
-            stored = os.pread(fd, size, offset)
-            unpack_into(out[first : first + rows], inflate(stored, expected), shuffled)
-        except (ValueError, OverflowError, OSError) as e:
-            raise FormatError(f"{where}, rows {first} … {first + rows - 1}: {e}; {REMEDY}") from e
-
-
-def _read_columns(file: h5py.File, sources: list[tuple[Column, h5py.Dataset]], where: str, threads: int) -> Columns:
-    size = os.path.getsize(file.filename)
-    columns: Columns = {}
-    with ThreadPoolExecutor(threads) as pool, open(file.filename, "rb") as raw:
-        futures = []
-        for column, data in sources:
-            label = f"{where}: column {column.name!r}"
-            table = _chunk_table(data, column, label)
-            if table is None:
-                columns[column.name] = data[()]
-                continue
-            if any(n < 0 or at < 0 or at + n > size for _, at, n in table):
-                raise FormatError(f"{label}: chunks lie outside of the file's {size} bytes; {REMEDY}")
-            out = columns[column.name] = np.empty((len(data), *column.shape), column.dtype)
-            rows = data.chunks[0]
-            step = max(1, TASK_BYTES // max(1, rows * column.row_bytes))
-            shuffled = filters_of(data, label)[0] == h5py.h5z.FILTER_SHUFFLE
-            table.sort(key=lambda t: t[1])  # in the order of the file
-            futures += [
-                pool.submit(_read_chunks, raw.fileno(), out, table[k : k + step], rows, shuffled, label)
-                for k in range(0, len(table), step)
-            ]
-        for future in futures:
-            future.result()
-    return columns
 
 
 def _checked_values(columns: Columns, spec: EnvSpec, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -157,6 +93,25 @@ def _metadata(file: h5py.File, where: str) -> tuple[EnvSpec, dict[str, Any]]:
     return decode(file.attrs[ATTRIBUTE], where)
 
 
+@contextmanager
+def open_columns(
+    path: Path,
+) -> Iterator[tuple[h5py.File, EnvSpec, dict[str, Any], list[tuple[Column, h5py.Dataset]]]]:
+    """A file with its spec, its metadata and its columns, checked for what they are but not read.
+
+    For those who cannot afford a whole dataset in memory. Raises FormatError.
+    """
+    where = str(path)
+    with opened(path) as file:
+        spec, metadata = _metadata(file, where)
+        sources, rows = [], None
+        for column in columns_of(spec):
+            data = _checked_column(file, column, rows, where)
+            rows = len(data)
+            sources.append((column, data))
+        yield file, spec, metadata, sources
+
+
 def read_dataset(path: Path, *, threads: int | None = None) -> Contents:
     """Read and check a whole file.
 
@@ -168,13 +123,7 @@ def read_dataset(path: Path, *, threads: int | None = None) -> Contents:
         FormatError: the file does not exist, is damaged, or is not what it claims; one line.
     """
     where = str(path)
-    with opened(path) as file:
-        spec, metadata = _metadata(file, where)
-        sources, rows = [], None
-        for column in columns_of(spec):
-            data = _checked_column(file, column, rows, where)
-            rows = len(data)
-            sources.append((column, data))
+    with open_columns(path) as (file, spec, metadata, sources):
         columns = _read_columns(file, sources, where, threads or cores())
     starts, lengths = _checked_values(columns, spec, where)
     return Contents(spec, metadata, columns, starts, lengths)

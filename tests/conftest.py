@@ -11,6 +11,8 @@ import pytest
 # Before numba, torch or matplotlib are imported by a test module: two cores are shared by everything.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
+# Tests never ask the real Hub; those about it start `tests.hub_server` and say so.
+os.environ |= {"OFFMARL_OFFLINE": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 
 
 @pytest.fixture(scope="session", autouse=True)

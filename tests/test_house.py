@@ -25,7 +25,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "seeding"),
     ("registry", "home", "atomic", "provenance", "records"),
-    ("ids", "format", "ops", "nn", "recurrence", "flat", "recipes"),
+    ("ids", "format", "foreign", "ops", "nn", "recurrence", "flat", "recipes", "manifest"),
     ("envs", "collate", "loader"),
     ("agent", "imbalance"),
     ("policies", "rollout", "checkpoint", "logs", "budget", "runs", "pool", "executors", "ray_executor"),

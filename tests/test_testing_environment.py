@@ -17,7 +17,9 @@ from offmarl_bench.types import Step
 SIGNALS = SPECS["signals"]
 
 
-@pytest.mark.parametrize("env_id", ["toy/signals", "toy/target", "smac/2s3z"])
+@pytest.mark.parametrize(
+    "env_id", ["toy/signals", "toy/target", "smac/2s3z", "mpe/CN_3ls3l", "mpe/CN_4ls4l", "mpe/PP_3p1p"]
+)
 def test_our_environments_keep_every_rule(env_id: str) -> None:
     check_environment(env_id)
 

@@ -82,7 +82,7 @@ class MpeEnv:
         Raises:
             SpecMismatch: arrays of another shape, numbers that are not finite, or no ``reset`` before.
         """
-        self._check_started()
+        self._check_started("place")
         for name, given in (("positions", positions), ("velocities", velocities)):
             if np.shape(given) != self._pos.shape or not np.isfinite(given).all():
                 raise SpecMismatch(
@@ -101,12 +101,12 @@ class MpeEnv:
         self._map.scenario.observe_lanes(self.spec.N, self._pos, self._vel, now.obs, now.state)
         return now
 
-    def _check_started(self) -> None:
+    def _check_started(self, call: str) -> None:
         if not len(self._pos):
-            raise SpecMismatch(f"{self.spec.id}: step before reset; call reset(seeds) first")
+            raise SpecMismatch(f"{self.spec.id}: {call} before reset; call reset(seeds) first")
 
     def _check(self, actions: Int[np.ndarray, "B N"]) -> None:
-        self._check_started()
+        self._check_started("step")
         spec, shape = self.spec, (len(self._pos), self.spec.N)
         if actions.shape != shape or actions.dtype.kind not in "iu":
             raise SpecMismatch(

@@ -26,11 +26,11 @@ from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.format.reader import read_metadata
 from offmarl_bench.home import runs_dir
 from offmarl_bench.loader import Dataset, find_dataset, load_dataset
-from offmarl_bench.logs import read_log
+from offmarl_bench.logs import read_curve, read_log
 from offmarl_bench.records import read_record
 from offmarl_bench.results import Result, load_result, result_file, save_result
 from offmarl_bench.runs import PLAN, Plan, is_finished, load_agent, read_run, run_key
-from offmarl_bench.scoring import play
+from offmarl_bench.scoring import curve_point, play
 from offmarl_bench.train import train
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,10 @@ def train_job(job: Job) -> Path | Failed:
             agent = make_agent(
                 job.agent, dataset.spec, preset=job.preset, seed=job.seed, device=job.device, **job.overrides
             )
-            train(agent, dataset, job.run_dir, seed=job.seed, budget=job.budget, progress=job.bar)
+            train(
+                agent, dataset, job.run_dir, seed=job.seed, budget=job.budget, progress=job.bar,
+                probe=lambda trained: curve_point(trained, job.env_id, job.seed),
+            )  # fmt: skip
         return job.run_dir
     except OffmarlError as e:
         return Failed(job, str(e))
@@ -182,6 +185,7 @@ def _score(job: Job, facts: Mapping[str, Any]) -> Result:
         stochastic_returns=tuple(sampled.returns.tolist()),
         greedy_win_rate=best.win_rate,
         stochastic_win_rate=sampled.win_rate,
+        curve=tuple(read_curve(job.run_dir)),
     )
     save_result(result)
     return result

@@ -1,5 +1,7 @@
 """The record of a training run: one JSON line per logging interval, and the same numbers as TensorBoard events.
 
+Early evaluations (the learning curve) have a file of their own.
+
 When a run resumes, lines beyond its checkpoint are dropped first, so that no update appears twice.
 """
 
@@ -18,13 +20,19 @@ from offmarl_bench.atomic import write_atomic
 from offmarl_bench.errors import OffmarlError
 
 FILE = "log.jsonl"
+CURVE = "curve.jsonl"
 EVENTS = "tensorboard"
 
 
-def read_log(directory: Path) -> list[dict[str, Any]]:
+def read_curve(directory: Path) -> list[tuple[int, float]]:
+    """(updates so far, mean return) at the early evaluations of a run, oldest first; empty if there were none."""
+    return [(row["total"], row["mean_return"]) for row in read_log(directory, CURVE) if "mean_return" in row]
+
+
+def read_log(directory: Path, file: str = FILE) -> list[dict[str, Any]]:
     """All whole lines of a run's log, oldest first; a line cut by a kill ends the reading."""
     rows: list[dict[str, Any]] = []
-    path = directory / FILE
+    path = directory / file
     if not path.exists():
         return rows
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -50,10 +58,12 @@ class RunLog:
     """
 
     def __init__(self, directory: Path, total: int = 0) -> None:
-        kept = [row for row in read_log(directory) if row["total"] <= total]
-        write_atomic(directory / FILE, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        for file in (FILE, CURVE):
+            kept = [row for row in read_log(directory, file) if row["total"] <= total]
+            write_atomic(directory / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
         try:
             self._file = (directory / FILE).open("a", encoding="utf-8")
+            self._curve = (directory / CURVE).open("a", encoding="utf-8")
             # purge_step makes TensorBoard forget what an earlier, longer attempt wrote.
             self._events = SummaryWriter(str(directory / EVENTS), purge_step=total + 1 if total else None)
         except OSError as e:
@@ -77,6 +87,18 @@ class RunLog:
             if value is not None:
                 self._events.add_scalar(f"{phase}/{name}", value, total)
 
+    def curve(self, total: int, seconds: float, mean_return: float) -> None:
+        """One early evaluation.
+
+        Args:
+            total: updates done in all phases.
+            seconds: wall time of training so far.
+            mean_return: of the episodes played.
+        """
+        self._curve.write(json.dumps({"total": total, "seconds": round(seconds, 3), "mean_return": mean_return}) + "\n")
+        self._curve.flush()
+        self._events.add_scalar("evaluate/mean_return", mean_return, total)
+
     def __enter__(self) -> Self:
         return self
 
@@ -84,4 +106,5 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        self._curve.close()
         self._events.close()

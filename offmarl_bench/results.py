@@ -61,6 +61,8 @@ class Result:
     """Mean return of the best policy of the pool, from the dataset: normalised score 100."""
     behavior_mean: float | None = None
     """Mean return of the dataset's episodes."""
+    curve: tuple[tuple[int, float], ...] = ()
+    """(updates, mean greedy return) of early evaluations, on other episodes than the final one's."""
     budget: str | int | None = None
     updates: int | None = None
     """Updates it was trained for."""

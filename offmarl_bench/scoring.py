@@ -30,8 +30,13 @@ class Played(NamedTuple):
     win_rate: float | None
 
 
-def play(agent: Agent, env_id: str, episodes: int, seed: int, greedy: bool) -> Played:
-    """Play ``episodes`` evaluation episodes of a master seed in lockstep.
+def curve_point(agent: Agent, env_id: str, seed: int) -> float:
+    """Mean greedy return of ``EPISODES`` episodes that no final evaluation plays: one point of a learning curve."""
+    return float(play(agent, env_id, EPISODES, seed, True, purpose="curve").returns.mean())
+
+
+def play(agent: Agent, env_id: str, episodes: int, seed: int, greedy: bool, *, purpose: str = "evaluate") -> Played:
+    """Play ``episodes`` episodes of a master seed in lockstep.
 
     Raises:
         SpecMismatch: the agent was made for an environment of other sizes or agent types.
@@ -47,11 +52,11 @@ def play(agent: Agent, env_id: str, episodes: int, seed: int, greedy: bool) -> P
                 f"{agent.name} was made for {agent.spec.id} ({name} = {mine!r}) and cannot play {env_id} "
                 f"({name} = {theirs!r}); evaluate it where it was trained"
             )
-    policy, generator = agent.policy(greedy=greedy), seeded(seed, "evaluate")
+    policy, generator = agent.policy(greedy=greedy), seeded(seed, purpose)
     returns, won = [], []
     with one_thread():
         for first in range(0, episodes, MAX_LANES):
-            seeds = episode_seeds(seed, "evaluate", first, min(MAX_LANES, episodes - first))
+            seeds = episode_seeds(seed, purpose, first, min(MAX_LANES, episodes - first))
             played = rollout(env, policy, seeds, generator)
             returns.append(played.returns)
             if WON in played.info:

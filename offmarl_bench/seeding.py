@@ -10,7 +10,17 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import UInt64
 
-PURPOSES = {"generate": 1, "evaluate": 2, "train": 3, "pool": 4, "init": 5, "reference": 6, "verify": 7, "bench": 8}
+PURPOSES = {
+    "generate": 1,
+    "evaluate": 2,
+    "train": 3,
+    "pool": 4,
+    "init": 5,
+    "reference": 6,
+    "verify": 7,
+    "bench": 8,
+    "curve": 9,
+}
 
 
 def sequence(master: int, purpose: str, *path: int) -> np.random.SeedSequence:

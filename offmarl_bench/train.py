@@ -13,7 +13,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +44,10 @@ CHECKPOINT_EVERY = 1000
 """Updates between checkpoints: under a minute of work to lose."""
 LOG_EVERY = 100
 """Updates between log lines; only here is a loss copied to the host and checked."""
+Probe = Callable[[Agent], float]
+"""Plays the agent as it is and returns its mean return. Has randomness of its own: training must not notice it."""
+PROBES = 10
+"""Points of the learning curve, evenly spaced over the last phase."""
 TORCH_STREAM = 1
 """Path under the purpose ``train`` of the seed of torch's own generator."""
 
@@ -107,10 +111,11 @@ class _Run:
     """One pass over the phases, from wherever the folder's checkpoint is."""
 
     def __init__(
-        self, agent: Agent, phases: list[Phase], plan: Plan, run_dir: Path, checkpoint_every: int, log_every: int
-    ) -> None:
+        self, agent: Agent, phases: list[Phase], plan: Plan, run_dir: Path, checkpoint_every: int, log_every: int,
+        probe: Probe | None,
+    ) -> None:  # fmt: skip
         self.agent, self.phases, self.plan, self.run_dir = agent, phases, plan, run_dir
-        self.checkpoint_every, self.log_every = checkpoint_every, log_every
+        self.checkpoint_every, self.log_every, self.probe = checkpoint_every, log_every, probe
         self.steps = [steps for _, steps in plan.phases]
         self.generator = seeded(plan.seed, "train")
         self.interval = _Interval()
@@ -155,6 +160,8 @@ class _Run:
             save = step % self.checkpoint_every == 0 or step == last or stop
             if save or step % self.log_every == 0:
                 self._report(index, step)
+            if self.probe is not None and step in probe_steps(index, self.steps):
+                self._look(index, step, self.probe)
             if save:
                 self._save(index, step)
             if stop:
@@ -177,6 +184,15 @@ class _Run:
             name, value = next(iter(losses.items()))
             self.bar.set_postfix_str(f"{name} {value:.4g}", refresh=False)
 
+    def _look(self, index: int, step: int, probe: Probe) -> None:
+        started = time.perf_counter()
+        self.agent.eval()
+        with torch.random.fork_rng(devices=[]):
+            value = probe(self.agent)
+        self.agent.train()
+        self.since += time.perf_counter() - started  # training time is training time
+        self.log.curve(sum(self.steps[:index]) + step, self._seconds(), value)
+
     def _save(self, index: int, step: int) -> None:
         total = sum(self.steps[:index]) + step
         for name, weight in self.agent.named_parameters():
@@ -192,6 +208,13 @@ class _Run:
             f"checkpoint is kept in {self.run_dir}; lower the learning rate, or check the data with "
             "`offmarl-bench verify`"
         )
+
+
+def probe_steps(index: int, steps: list[int]) -> set[int]:
+    """The updates of phase ``index`` after which the curve gets a point: ``PROBES`` of them, in the last phase only."""
+    if index != len(steps) - 1:
+        return set()
+    return {round(steps[index] * k / PROBES) for k in range(1, PROBES + 1)} - {0}
 
 
 def _plan(agent: Agent, dataset: Dataset, phases: list[Phase], seed: int, budget: Budget) -> Plan:
@@ -219,6 +242,7 @@ def train(
     budget: Budget = "paper",
     checkpoint_every: int = CHECKPOINT_EVERY,
     log_every: int = LOG_EVERY,
+    probe: Probe | None = None,
     progress: bool = True,
 ) -> Path:
     """Train an agent in place, leaving weights, record and log in ``run_dir``.
@@ -234,6 +258,7 @@ def train(
         budget: ``paper``, ``quick``, or a number of updates over all scalable phases.
         checkpoint_every: updates between checkpoints.
         log_every: updates between log lines.
+        probe: what the learning curve shows (``logs.read_curve``); None: no curve. Changes nothing else.
         progress: show a bar on stderr if that is a terminal.
 
     Returns:
@@ -257,7 +282,7 @@ def train(
     plan = _plan(agent, dataset, phases, seed, budget)
     check_same(plan, run_dir)
     if not is_finished(run_dir):
-        end = _Run(agent, phases, plan, run_dir, checkpoint_every, log_every).go(progress)
+        end = _Run(agent, phases, plan, run_dir, checkpoint_every, log_every, probe).go(progress)
         record = RunRecord(
             plan=asdict(plan),
             updates=sum(n for _, n in plan.phases),

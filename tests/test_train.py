@@ -19,9 +19,9 @@ from offmarl_bench.checkpoint import LATEST, load_checkpoint
 from offmarl_bench.envs.toy import SPECS
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch
 from offmarl_bench.loader import Dataset
-from offmarl_bench.logs import RunLog, read_log
+from offmarl_bench.logs import RunLog, read_curve, read_log
 from offmarl_bench.runs import RECORD, WEIGHTS, load_agent, read_run, run_key
-from offmarl_bench.train import train
+from offmarl_bench.train import PROBES, probe_steps, train
 from offmarl_bench.types import Batch
 from tests.toy_data import SPEC, expert_dataset
 
@@ -245,6 +245,46 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
     with pytest.raises(OffmarlError, match=r"weight second.bias is no longer finite by update 10"):
         train(agent, expert_dataset(8), tmp_path, seed=1)
     assert not (tmp_path / LATEST).exists()
+
+
+def test_the_learning_curve_has_points_over_the_last_phase_and_changes_nothing(tmp_path: Path) -> None:
+    played: list[float] = []
+
+    def probe(agent: Agent) -> float:
+        assert not agent.training
+        torch.rand(3)  # whatever a probe draws must not reach the training
+        played.append(float(len(played)))
+        return played[-1]
+
+    data = expert_dataset(16)
+    plain, probed = (make_agent("bc", SPEC, updates=40) for _ in range(2))
+    train(plain, data, tmp_path / "plain", seed=0)
+    train(probed, data, tmp_path / "probed", seed=0, probe=probe)
+    assert read_curve(tmp_path / "plain") == []
+    assert read_curve(tmp_path / "probed") == [(4 * k, k - 1.0) for k in range(1, 11)]
+    for a, b in zip(plain.state_dict().values(), probed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_curve_of_a_resumed_run_has_every_point_once(tmp_path: Path) -> None:
+    data = expert_dataset(16)
+
+    def stop(agent: Agent) -> float:
+        if len(read_curve(tmp_path)) == 5:
+            raise Killed
+        return 1.0
+
+    with pytest.raises(Killed):
+        train(make_agent("bc", SPEC, updates=40), data, tmp_path, seed=0, probe=stop, checkpoint_every=10)
+    train(make_agent("bc", SPEC, updates=40), data, tmp_path, seed=0, probe=lambda _: 2.0, checkpoint_every=10)
+    # Killed while the point of update 24 was played, after the checkpoint of update 20.
+    assert read_curve(tmp_path) == [(4 * k, 1.0 if k <= 5 else 2.0) for k in range(1, 11)]
+
+
+def test_curve_points_are_in_the_last_phase_only() -> None:
+    assert probe_steps(0, [100, 40]) == set()
+    assert probe_steps(1, [100, 40]) == {4 * k for k in range(1, PROBES + 1)}
+    assert probe_steps(0, [3]) == {1, 2, 3}
 
 
 def test_the_log_has_means_in_order_and_no_nan(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ class Submission:
     versions: dict[str, str] = field(default_factory=dict)
     deviations: tuple[str, ...] = ()
     """In what the agent differs from its paper, in its own words."""
+    claims: dict[str, float] = field(default_factory=dict)
+    """Dataset → mean greedy return over seeds, for people; must be what ``results`` says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,6 +72,49 @@ def draw(
     return action, np.log(chosen / total).astype(np.float32)
 
 
+def _mixture(
+    own: Float64[np.ndarray, "B N A"], legal: Bool[np.ndarray, "B N A"] | None, greedy: bool, epsilon: float
+) -> Float64[np.ndarray, "B N A"]:
+    """(1 − ε) · own + ε · uniform over legal actions."""
+    if greedy:
+        own = np.equal(np.arange(own.shape[-1]), own.argmax(-1)[..., None]).astype(np.float64)
+    else:
+        own = np.exp(own - own.max(-1, keepdims=True))
+        own /= own.sum(-1, keepdims=True)
+    if not epsilon:
+        return own
+    free = np.ones(own.shape, bool) if legal is None else _usable(legal)
+    return np.asarray((1 - epsilon) * own + epsilon * free / free.sum(-1, keepdims=True))
+
+
+def choose(
+    own: Float64[np.ndarray, "B N A"],
+    legal: Bool[np.ndarray, "B N A"] | None,
+    generator: np.random.Generator,
+    *,
+    greedy: bool,
+    epsilon: float,
+) -> tuple[Int[np.ndarray, "B N"], Float32[np.ndarray, "B N"]]:
+    """Turn one number per action into actions: what ``PlayerPolicy`` does with the outputs of networks.
+
+    Args:
+        own: numbers per action; overwritten with −∞ where illegal.
+        legal: legal actions; None: all.
+        generator: takes one number per row, none where play is deterministic (greedy, ε = 0).
+        greedy: argmax instead of a draw from the softmax.
+        epsilon: share of uniform choices among legal actions.
+
+    Returns:
+        int32 actions and the logarithm of the probability with which each was chosen.
+    """
+    if legal is not None:
+        own[~_usable(legal)] = -np.inf
+    if greedy and not epsilon:
+        action = own.argmax(-1).astype(np.int32)
+        return action, np.zeros(action.shape, np.float32)
+    return draw(_mixture(own, legal, greedy, epsilon), generator)
+
+
 class PlayerPolicy(Policy):
     """Discrete play in which ``actors[assignment[lane, agent]]`` decides for that agent in that lane.
 
@@ -178,13 +221,7 @@ class PlayerPolicy(Policy):
         if self.rule is not None:
             values = self.rule(values, None if legal is None else torch.from_numpy(np.ascontiguousarray(legal)))
         own = values.numpy().astype(np.float64)
-        if legal is not None:
-            own[~_usable(legal)] = -np.inf
-        if self.greedy and not self.epsilon:
-            action = own.argmax(-1).astype(np.int32)
-            logprob = np.zeros(action.shape, np.float32)
-        else:
-            action, logprob = draw(self._mixture(own, legal), generator)
+        action, logprob = choose(own, legal, generator, greedy=self.greedy, epsilon=self.epsilon)
         self._last = torch.from_numpy(action.astype(np.int64)).view(-1)
         return action, logprob
 
@@ -203,20 +240,6 @@ class PlayerPolicy(Policy):
                 out = obs.new_empty(len(obs), q.shape[-1])
             out[rows] = q.to(out.device)
         return out
-
-    def _mixture(
-        self, own: Float64[np.ndarray, "B N A"], legal: Bool[np.ndarray, "B N A"] | None
-    ) -> Float64[np.ndarray, "B N A"]:
-        """(1 − ε) · own + ε · uniform over legal actions."""
-        if self.greedy:
-            own = np.equal(np.arange(own.shape[-1]), own.argmax(-1)[..., None]).astype(np.float64)
-        else:
-            own = np.exp(own - own.max(-1, keepdims=True))
-            own /= own.sum(-1, keepdims=True)
-        if not self.epsilon:
-            return own
-        free = np.ones(own.shape, bool) if legal is None else _usable(legal)
-        return np.asarray((1 - self.epsilon) * own + self.epsilon * free / free.sum(-1, keepdims=True))
 
 
 class SlotPolicy(PlayerPolicy):

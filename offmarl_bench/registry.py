@@ -26,6 +26,12 @@ def names(kind: Kind) -> list[str]:
     return sorted(_points(kind))
 
 
+def distribution(kind: Kind, name: str) -> str | None:
+    """Name of the installed package that brings a registered name; None for ``module:attr`` and unknown names."""
+    point = _points(kind).get(name)
+    return point.dist.name if point is not None and point.dist is not None else None
+
+
 def closest(given: str, known: Iterable[str]) -> str | None:
     """The known name nearest to the given one, None if none is near."""
     return next(iter(difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)), None)

@@ -109,7 +109,7 @@ def _parsed(dataset: str) -> DatasetId:
         return DatasetId("file", "".join(c if c.isalnum() else "_" for c in dataset) or "_", "data")
 
 
-def _chosen(results: Sequence[Result], where: str) -> tuple[list[Result], list[str]]:
+def one_run(results: Sequence[Result], where: str) -> tuple[list[Result], list[str]]:
     """The results of one run configuration, most updates first, then most seeds; and what was left out."""
     groups: dict[str, list[Result]] = defaultdict(list)
     for r in results:
@@ -167,7 +167,7 @@ def _row(
         if column not in found:
             cells.append(None)
             continue
-        results, left_out = _chosen(found[column], f"{_title(column, table)} on {dataset}")
+        results, left_out = one_run(found[column], f"{_title(column, table)} on {dataset}")
         warnings += left_out
         cells.append(_cell(results, paper.get(table.title_of(column[0]) or "")))
     first = next(r for c in cells if c is not None for r in c.results)

@@ -18,6 +18,7 @@ from offmarl_bench.policies import UniformPolicy
 from offmarl_bench.recipes import parse_recipe
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds, generator
+from offmarl_bench.types import Start, Step
 
 MAPS = ("CN_3ls3l", "CN_4ls4l", "PP_3p1p")
 STILL = 0
@@ -58,9 +59,9 @@ def test_a_seeker_sees_itself_the_two_nearest_landmarks_and_the_nearest_seeker()
     velocities[0, 0] = 0.125, -0.25
     obs, state, _ = env.place(env.world().positions, velocities)
     expected = [0.125, -0.25, 0, 0, 0, 0.25, 0, -0.5, -0.5, 0, 0, 0]  # vel, pos, landmarks, seeker, silence
-    np.testing.assert_array_equal(obs[0, 0], np.float32(expected))
-    np.testing.assert_array_equal(state[0, :4], np.float32([0, 0, 0.125, -0.25]))
-    np.testing.assert_array_equal(state[0, 12:], np.float32([3, 0, 0, 0.25, 0, -0.5]))
+    np.testing.assert_array_equal(obs[0, 0], np.array(expected, np.float32))
+    np.testing.assert_array_equal(state[0, :4], np.array([0, 0, 0.125, -0.25], np.float32))
+    np.testing.assert_array_equal(state[0, 12:], np.array([3, 0, 0, 0.25, 0, -0.5], np.float32))
 
 
 def test_a_predator_sees_itself_the_nearest_predator_and_the_prey() -> None:
@@ -68,8 +69,8 @@ def test_a_predator_sees_itself_the_nearest_predator_and_the_prey() -> None:
     velocities = np.zeros((1, 4, 2))
     velocities[0, 0], velocities[0, 3] = (0.5, 0), (0, -1)
     obs, state, _ = env.place(env.world().positions, velocities)
-    np.testing.assert_array_equal(obs[0, 0], np.float32([0.5, 0, 0, 0, -0.5, 0, 0.25, 0.5, 0, -1]))
-    np.testing.assert_array_equal(state[0, 12:], np.float32([0.25, 0.5, 0, -1]))
+    np.testing.assert_array_equal(obs[0, 0], np.array([0.5, 0, 0, 0, -0.5, 0, 0.25, 0.5, 0, -1], np.float32))
+    np.testing.assert_array_equal(state[0, 12:], np.array([0.25, 0.5, 0, -1], np.float32))
 
 
 def test_pursuit_pays_every_predator_all_distances_and_fines_both_who_touch() -> None:
@@ -107,7 +108,7 @@ def test_the_prey_turns_at_the_wall_and_stays_in_a_corner() -> None:
 def test_the_prey_stays_in_its_arena_and_is_faster_than_its_predators(chasing: bool) -> None:
     env = make_env("mpe/PP_3p1p", 64)
     assert isinstance(env, MpeEnv)
-    now = env.reset(episode_seeds(0, "verify", 0, 64))
+    now: Start | Step = env.reset(episode_seeds(0, "verify", 0, 64))
     inside = fastest = 0.0
     for _ in range(env.spec.horizon):
         x, y = now.obs[..., 6], now.obs[..., 7]
@@ -159,7 +160,7 @@ def test_uniform_play_returns_what_the_docs_say(map_name: str, low: float, high:
 
 def test_misuse_is_refused_in_words() -> None:
     suite = get_suite("mpe")
-    with pytest.raises(UnknownName, match="unknown map of suite mpe 'CN_3ls3'. Did you mean 'CN_3ls3l'"):
+    with pytest.raises(UnknownName, match=r"unknown map of suite mpe 'CN_3ls3'\. Did you mean 'CN_3ls3l'"):
         suite.make("CN_3ls3", 1)
     env = suite.make("PP_3p1p", 2)
     assert isinstance(env, MpeEnv)

@@ -1,30 +1,45 @@
-"""What is in a dataset: returns, lengths and who played, over all and per agent and behaviour level; and pictures.
+"""What is in a dataset: who played how well in which share of it, returns, lengths and coverage.
 
-Levels are the ground truth that the files carry and learning must not use; here they say what a method would have to
-find out by itself.
+``Description`` is all there is to know for the page in the terminal, the pictures and the dataset card: they are drawn
+from it and never look at the data again. Its JSON is described field by field in ``docs/describe.md``. Levels are the
+ground truth that the files carry and learning must not use; here they say what a method would have to find out by
+itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
-from matplotlib.figure import Figure
+from jaxtyping import Bool, Float64, Int, Int64
 
-from offmarl_bench.errors import FormatError, OffmarlError
+from offmarl_bench import records
+from offmarl_bench.coverage import Coverage, coverage, step_rows
+from offmarl_bench.errors import FormatError
+from offmarl_bench.format.schema import UNKNOWN
+from offmarl_bench.format.summary import composition_text
+from offmarl_bench.imbalance import imbalance, lasting_imbalance
 from offmarl_bench.loader import Dataset, load_dataset
+from offmarl_bench.recipes import parse_recipe
 from offmarl_bench.types import LEVELS
 
+VERSION = 1
+"""Rises when a field of the JSON goes or changes its meaning; new fields may come without."""
 QUARTILES = (0, 25, 50, 75, 100)
-BINS = 40
+BINS = 60
 """Bars of a histogram."""
-SIZE = (8.0, 4.5)
-"""Inches of a picture."""
-DPI = 120
+MAX_PARTS = 16
+"""Compositions told apart, the most frequent ones; the others are put together."""
+OTHERS = "other compositions"
+UNKNOWN_LEVEL = "unknown"
+KEPT = (
+    "dataset_id", "recipe", "recipe_name", "recipe_provenance", "recipe_note", "paper_mean", "seed", "pool_hash",
+    "backend", "reference_random", "reference_expert", "command", "commit", "versions", "content_hash",
+)  # fmt: skip
+"""Metadata shown as provenance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +54,24 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The episodes of one composition: the same agents at the same levels."""
+
+    composition: str
+    """As in a recipe, e.g. ``[s1r,s2m]``; ``?`` marks an unknown level, ``other compositions`` a rest."""
+    levels: tuple[str, ...]
+    """N: each agent's level; empty for a rest."""
+    share: float
+    """Part of the episodes."""
+    returns: Spread
+    lengths: Spread
+    return_counts: tuple[int, ...]
+    """Episodes between each two of ``Description.return_edges``."""
+    length_counts: tuple[int, ...]
+    """Episodes between each two of ``Description.length_edges``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
     """The episodes that one agent played at one level."""
 
@@ -48,25 +81,59 @@ class Played:
     """Part of the episodes."""
     returns: Spread
     """Team return of those episodes."""
+    return_counts: tuple[int, ...]
+    """As in ``Part``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberPlayed:
+    """One member of the policy pool and where it plays."""
+
+    index: int
+    """What ``behavior_policy`` says."""
+    level: str
+    agents: tuple[str, ...]
+    """Agents that it ever plays."""
+    share: float
+    """Part of the episodes in which it plays at least one agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """All that ``describe`` finds."""
 
+    version: int
+    """Of this layout."""
     dataset: str
     env_id: str
     agents: tuple[str, ...]
+    horizon: int
+    """Longest possible episode."""
     episodes: int
     steps: int
     returns: Spread
+    score: float | None
+    """Mean return as 0 for uniformly random play and 1 for the pool's best member; None without references."""
+    imbalance: float | None
+    """0: every agent of every episode alike, 1: always one expert among random agents (``imbalance.py``)."""
+    lasting_imbalance: float | None
+    """The same of the agents' mean qualities: 0 if they take turns at being good."""
     lengths: Spread
     terminated: float
     """Part of the episodes that ended by themselves."""
     rewarded: float
     """Part of the steps whose team reward is not 0."""
+    coverage: Coverage
+    return_edges: tuple[float, ...]
+    """Edges of the bars in ``return_counts``."""
+    length_edges: tuple[float, ...]
+    """Edges of the bars in ``length_counts``."""
+    parts: tuple[Part, ...]
+    """In the order of the recipe, else the most frequent first."""
     played: tuple[Played, ...]
     """Per agent and level; empty where nobody knows who played."""
+    members: tuple[MemberPlayed, ...]
+    """Pool members; empty where the file does not say."""
     provenance: dict[str, Any]
     """Recipe, seed, references, hash, … as the file says."""
 
@@ -77,129 +144,157 @@ def _spread(values: Float64[np.ndarray, " E"]) -> Spread:
     return Spread(episodes=len(x), mean=float(x.mean()), std=float(x.std()), quartiles=quartiles)
 
 
-def _played(dataset: Dataset) -> tuple[Played, ...]:
-    levels = dataset.columns["behavior_level"][dataset.row_starts]
-    found = []
-    for i, agent in enumerate(dataset.spec.agents):
+class _Bars:
+    """A histogram's edges and how many of some episodes fall between them."""
+
+    def __init__(self, values: Float64[np.ndarray, " E"], edges: Float64[np.ndarray, " B"]) -> None:
+        self.values, self.edges = values, edges
+
+    @classmethod
+    def of_returns(cls, returns: Float64[np.ndarray, " E"]) -> _Bars:
+        """As many bars as we draw, from the smallest to the largest return."""
+        low, high = float(returns.min()), float(returns.max())
+        pad = 0.0 if high > low else max(abs(low), 1.0) / 2
+        return cls(returns, np.linspace(low - pad, high + pad, BINS + 1))
+
+    @classmethod
+    def of_lengths(cls, lengths: Int64[np.ndarray, " E"], horizon: int) -> _Bars:
+        """Bars of a whole number of steps each, up to the longest episode."""
+        longest = max(horizon, int(lengths.max()))
+        width = -(-longest // BINS)
+        return cls(lengths.astype(np.float64), 0.5 + width * np.arange(-(-longest // width) + 1))
+
+    def counts(self, chosen: Bool[np.ndarray, " E"]) -> tuple[int, ...]:
+        """Bars of the chosen episodes."""
+        return tuple(np.histogram(self.values[chosen], self.edges)[0].tolist())
+
+
+def _level(index: int) -> str:
+    return LEVELS[index] if 0 <= index < len(LEVELS) else UNKNOWN_LEVEL
+
+
+def _in_recipe(data: Dataset) -> list[tuple[int, ...]]:
+    """Compositions in the order of the recipe that the file states, if it states one."""
+    text = data.metadata.get("recipe")
+    if not isinstance(text, str):
+        return []
+    try:
+        return [part.levels for part in parse_recipe(text, data.spec).parts]
+    except FormatError:
+        return []  # `verify` says so; what was played counts here
+
+
+def _parts(data: Dataset, levels: Int[np.ndarray, "E N"], returns: _Bars, lengths: _Bars) -> Iterator[Part]:
+    rows, which, counts = np.unique(levels, axis=0, return_inverse=True, return_counts=True)
+    kinds = [tuple(int(x) for x in row) for row in rows]
+    stated = {levels: k for k, levels in enumerate(_in_recipe(data))}
+    order = sorted(range(len(kinds)), key=lambda k: (stated.get(kinds[k], len(stated)), -counts[k], kinds[k]))
+    told = order if len(order) <= MAX_PARTS else sorted(order, key=lambda k: -counts[k])[: MAX_PARTS - 1]
+    groups = [
+        (composition_text(data.spec.agents, kinds[k]), tuple(_level(x) for x in kinds[k]), which.ravel() == k)
+        for k in order
+        if k in told
+    ]
+    if len(told) < len(order):
+        groups.append((OTHERS, (), ~np.isin(which.ravel(), told)))
+    for text, names, mine in groups:
+        yield Part(
+            composition=text, levels=names, share=float(mine.mean()), returns=_spread(data.returns[mine]),
+            lengths=_spread(data.lengths[mine].astype(np.float64)), return_counts=returns.counts(mine),
+            length_counts=lengths.counts(mine),
+        )  # fmt: skip
+
+
+def _played(data: Dataset, levels: Int[np.ndarray, "E N"], bars: _Bars) -> Iterator[Played]:
+    for i, agent in enumerate(data.spec.agents):
         for k, level in enumerate(LEVELS):
             mine = levels[:, i] == k
             if mine.any():
-                spread = _spread(dataset.returns[mine])
-                found.append(Played(agent=agent, level=level, share=float(mine.mean()), returns=spread))
-    return tuple(found)
+                yield Played(
+                    agent=agent, level=level, share=float(mine.mean()), returns=_spread(data.returns[mine]),
+                    return_counts=bars.counts(mine),
+                )  # fmt: skip
 
 
-KEPT = (
-    "recipe", "recipe_provenance", "paper_mean", "seed", "pool_hash", "backend", "reference_random",
-    "reference_expert", "command", "content_hash",
-)  # fmt: skip
-"""Metadata shown as provenance."""
+def _members(data: Dataset, levels: Int[np.ndarray, "E N"]) -> Iterator[MemberPlayed]:
+    policy = data.columns["behavior_policy"][data.row_starts]
+    for index in np.unique(policy[policy != UNKNOWN]).tolist():
+        mine = policy == index
+        agents = tuple(a for a, any_of in zip(data.spec.agents, mine.any(0), strict=True) if any_of)
+        found = np.unique(levels[mine])
+        level = _level(int(found[0])) if len(found) == 1 else UNKNOWN_LEVEL
+        yield MemberPlayed(index=index, level=level, agents=agents, share=float(mine.any(1).mean()))
 
 
-def describe(dataset: str | Path | Dataset, plots: Path | None = None) -> Description:
-    """Statistics of a dataset, and pictures of them.
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _score(data: Dataset) -> float | None:
+    low, high = (_number(data.metadata.get(f"reference_{k}")) for k in ("random", "expert"))
+    if low is None or high is None or not np.isfinite([low, high]).all() or low == high:
+        return None
+    return (float(data.returns.mean()) - low) / (high - low)
+
+
+def describe(dataset: str | Path | Dataset) -> Description:
+    """Statistics of a dataset.
 
     Args:
         dataset: id, path, or one that is loaded.
-        plots: folder for ``returns.png`` and ``agents.png``; None draws nothing.
 
     Raises:
-        UnknownName, FormatError: no such dataset, a damaged or an empty one. OffmarlError: no place for the pictures.
+        UnknownName, FormatError: no such dataset, a damaged or an empty one.
     """
     data = dataset if isinstance(dataset, Dataset) else load_dataset(dataset)
     if not len(data):
-        raise FormatError(f"dataset {dataset!r} has no episodes to describe")
-    ends = data.row_starts + data.lengths
-    steps = int(data.lengths.sum())
-    mine = np.concatenate([np.arange(s, e) for s, e in zip(data.row_starts, ends, strict=True)])
-    found = Description(
-        dataset=str(data.metadata.get("dataset_id") or (dataset if not isinstance(dataset, Dataset) else data.spec.id)),
+        raise FormatError(f"dataset {dataset!r} has no episodes to describe; loosen the filter")
+    if not np.isfinite(data.returns).all():
+        worst = int(np.argmin(np.isfinite(data.returns)))
+        raise FormatError(
+            f"{data!r}: the return of episode {worst} is {data.returns[worst]}, expected a finite number; "
+            "see what else is wrong with `offmarl-bench verify`"
+        )
+    levels = data.levels
+    bars, length_bars = _Bars.of_returns(data.returns), _Bars.of_lengths(data.lengths, data.spec.horizon)
+    rewards = data.columns["rewards"][step_rows(data.row_starts, data.lengths)]
+    stated = data.metadata.get("dataset_id")
+    return Description(
+        version=VERSION,
+        dataset=str(stated or (dataset if not isinstance(dataset, Dataset) else data.spec.id)),
         env_id=data.spec.id,
         agents=data.spec.agents,
+        horizon=data.spec.horizon,
         episodes=len(data),
-        steps=steps,
+        steps=int(data.lengths.sum()),
         returns=_spread(data.returns),
+        score=_score(data),
+        imbalance=imbalance(data),
+        lasting_imbalance=lasting_imbalance(data),
         lengths=_spread(data.lengths.astype(np.float64)),
-        terminated=float(data.columns["is_terminal"][ends].mean()),
-        rewarded=float((data.columns["rewards"][mine] != 0).mean()),
-        played=_played(data),
+        terminated=float(data.columns["is_terminal"][data.row_starts + data.lengths].mean()),
+        rewarded=float((rewards != 0).mean()),
+        coverage=coverage(data.columns, data.row_starts, data.lengths, data.spec.N),
+        return_edges=tuple(bars.edges.tolist()),
+        length_edges=tuple(length_bars.edges.tolist()),
+        parts=tuple(_parts(data, levels, bars, length_bars)),
+        played=tuple(_played(data, levels, bars)),
+        members=tuple(_members(data, levels)),
         provenance={k: data.metadata[k] for k in KEPT if data.metadata.get(k) is not None},
     )
-    if plots is not None:
-        _draw(data, found, plots)
-    return found
 
 
 def as_json(found: Description) -> dict[str, Any]:
-    """Plain values for JSON."""
+    """Plain values for JSON; the fields are described in ``docs/describe.md``."""
     return asdict(found)
 
 
-def _line(name: str, s: Spread) -> str:
-    low, q25, median, q75, high = s.quartiles
-    return f"  {name:18}{s.mean:9.2f} ± {s.std:<7.2f} {low:8.2f} {q25:8.2f} {median:8.2f} {q75:8.2f} {high:8.2f}"
+def from_json(data: Any, where: str) -> Description:
+    """The inverse of ``as_json``, for text from anywhere; ``where`` names it in errors.
 
-
-def as_text(found: Description) -> str:
-    """A page for the terminal."""
-    out = [
-        f"{found.dataset}  ({found.env_id}: {' '.join(found.agents)})",
-        f"{found.episodes} episodes, {found.steps} steps; {found.terminated:.1%} ended by themselves; "
-        f"{found.rewarded:.1%} of the steps carry reward",
-        "",
-        f"  {'':18}{'mean':>9} ± {'std':7} {'least':>8} {'25 %':>8} {'median':>8} {'75 %':>8} {'most':>8}",
-        _line("return", found.returns),
-        _line("length", found.lengths),
-    ]
-    if found.played:
-        out += ["", "Team return of the episodes in which an agent was played at a level:"]
-        out += [_line(f"{p.agent} {p.level} {p.share:.0%}", p.returns) for p in found.played]
-    out += ["", *(f"{k}: {v}" for k, v in found.provenance.items())]
-    return "\n".join(out)
-
-
-def _draw(data: Dataset, found: Description, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in (("returns", _returns_figure(data, found)), ("agents", _agents_figure(found))):
-            figure.savefig(folder / f"{name}.png", dpi=DPI, bbox_inches="tight")
-    except OSError as e:
-        raise OffmarlError(f"{folder}: cannot write pictures there ({e.strerror}); choose another folder") from e
-
-
-def _returns_figure(data: Dataset, found: Description) -> Figure:
-    """Histogram of returns, one colour per composition of levels."""
-    figure = Figure(figsize=SIZE)
-    axes = figure.subplots()
-    levels = data.columns["behavior_level"][data.row_starts]
-    kinds, kind = np.unique(levels, axis=0, return_inverse=True)
-    edges = np.histogram_bin_edges(data.returns, BINS)
-    parts = [data.returns[kind.ravel() == k] for k in range(len(kinds))]
-    labels = [_composition(found.agents, row) for row in kinds]
-    axes.hist(parts, edges.tolist(), stacked=True, label=labels)
-    for name, style in (("reference_random", ":"), ("reference_expert", "--")):
-        if isinstance(found.provenance.get(name), int | float):
-            axes.axvline(found.provenance[name], color="black", linestyle=style, label=name.replace("_", " "))
-    axes.set(xlabel="undiscounted team return", ylabel="episodes", title=found.dataset)
-    axes.legend(fontsize="small")
-    return figure
-
-
-def _composition(agents: Sequence[str], row: Sequence[int]) -> str:
-    letters = [LEVELS[k][0] if 0 <= k < len(LEVELS) else "?" for k in row]
-    return " ".join(a + x for a, x in zip(agents, letters, strict=True))
-
-
-def _agents_figure(found: Description) -> Figure:
-    """How much of each agent's data is of which level."""
-    figure = Figure(figsize=SIZE)
-    axes = figure.subplots()
-    bottom = np.zeros(len(found.agents))
-    for level in LEVELS:
-        share = {p.agent: p.share for p in found.played if p.level == level}
-        height = np.array([share.get(a, 0.0) for a in found.agents])
-        axes.bar(found.agents, height, bottom=bottom, label=level)
-        bottom += height
-    axes.set(xlabel="agent", ylabel="share of episodes", title=f"{found.dataset}: who played")
-    axes.legend()
-    return figure
+    Raises:
+        FormatError: unknown, missing or ill-typed content, or another version.
+    """
+    if not isinstance(data, dict) or data.get("version") != VERSION:
+        raise FormatError(f"{where}: expected a description of version {VERSION}, as `describe --json` prints it")
+    return records.from_json(Description, data, where)

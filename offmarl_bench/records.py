@@ -77,17 +77,21 @@ def _fits(value: Any, kind: Any) -> bool:
         return len(value) == len(args) and all(_fits(v, k) for v, k in zip(value, args, strict=True))
     if origin is dict:
         return isinstance(value, dict) and all(_fits(k, args[0]) and _fits(v, args[1]) for k, v in value.items())
+    if is_dataclass(kind):
+        return isinstance(value, dict)  # its own fields are checked when it is built
     return isinstance(kind, type) and isinstance(value, kind)
 
 
-def _frozen(value: Any, kind: Any) -> Any:
-    """Lists become tuples where the annotation says so; integers become floats likewise."""
+def _frozen(value: Any, kind: Any, where: str) -> Any:
+    """Lists become tuples and objects dataclasses where the annotation says so; integers become floats likewise."""
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return _frozen(value, next(k for k in args if _fits(value, k)))
+        return _frozen(value, next(k for k in args if _fits(value, k)), where)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return from_json(kind, value, where)
     if origin is tuple:
         kinds = [args[0]] * len(value) if len(args) == 2 and args[1] is Ellipsis else args
-        return tuple(_frozen(v, k) for v, k in zip(value, kinds, strict=True))
+        return tuple(_frozen(v, k, where) for v, k in zip(value, kinds, strict=True))
     return float(value) if kind is float else value
 
 
@@ -113,7 +117,7 @@ def from_json(cls: type[T], data: Any, where: str) -> T:
         if not _fits(data[name], hints[name]):
             shown = repr(data[name])
             raise FormatError(f"{where}: {name} is {shown[:60]}, expected {hints[name]!s}")
-    built: T = cls(**{n: _frozen(data[n], hints[n]) for n in names})
+    built: T = cls(**{n: _frozen(data[n], hints[n], where) for n in names})
     return built
 
 

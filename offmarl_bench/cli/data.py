@@ -1,4 +1,4 @@
-"""``generate``, ``describe``, ``verify``: datasets."""
+"""``generate``, ``verify``: datasets."""
 
 from __future__ import annotations
 
@@ -58,23 +58,6 @@ def generate(
         executor=registry.resolve("executors", executor)(workers), out=out, overwrite=overwrite,
     )  # fmt: skip
     click.echo(path)
-
-
-@click.command(
-    epilog=examples("offmarl-bench describe smac/2s3z/low", "offmarl-bench describe mine.h5 --plots pictures --json")
-)
-@click.argument("dataset", type=DatasetName())
-@click.option("--plots", type=click.Path(file_okay=False, path_type=Path), help="Also draw plots into this folder.")
-@json_option
-def describe(dataset: str, plots: Path | None, as_json: bool) -> None:
-    """Statistics of a dataset, per agent and per behaviour level."""
-    from offmarl_bench import describe as library
-
-    found = library.describe(dataset, plots)
-    if as_json:
-        print_json(library.as_json(found))
-    else:
-        click.echo(library.as_text(found))
 
 
 @click.command(epilog=examples("offmarl-bench verify smac/2s3z/low", "offmarl-bench verify downloaded.h5 --json"))

@@ -7,14 +7,16 @@ import logging
 import click
 
 from offmarl_bench.cli.bench import bench
-from offmarl_bench.cli.data import describe, generate, verify
+from offmarl_bench.cli.data import generate, verify
 from offmarl_bench.cli.demo import demo
+from offmarl_bench.cli.describe import describe
 from offmarl_bench.cli.evaluate import evaluate, table
 from offmarl_bench.cli.group import OffmarlGroup
 from offmarl_bench.cli.options import examples
 from offmarl_bench.cli.pool import pool
 from offmarl_bench.cli.show import agents, datasets, envs
 from offmarl_bench.cli.train import train
+from offmarl_bench.cli.versions import manifest, regenerate
 
 OUR_PACKAGES = ("offmarl_bench", "sit", "baselines", "leaderboard")
 
@@ -66,5 +68,7 @@ def main(verbose: bool, quiet: bool) -> None:
     _log_to_stderr(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
 
 
-for _command in (demo, envs, datasets, agents, generate, describe, verify, pool, train, evaluate, table, bench):
+for _command in (
+    demo, envs, datasets, agents, generate, regenerate, manifest, describe, verify, pool, train, evaluate, table, bench,
+):  # fmt: skip
     main.add_command(_command)

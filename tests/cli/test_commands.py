@@ -31,8 +31,8 @@ def test_generate_describe_verify_and_list(run: Run, pool: Path, home: Path, tmp
     assert "toy/signals/low-v1" in succeed(run("datasets"))
     text = succeed(run("describe", DATA, "--plots", tmp_path / "plots"))
     assert "64 episodes, 512 steps" in text
-    assert "a2 expert 50%" in text
-    assert {p.name for p in (tmp_path / "plots").iterdir()} == {"returns.png", "agents.png"}
+    assert "Who is good in which share of the data" in text
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {"returns.png", "agents.png", "coverage.png"}
     found = json.loads(succeed(run("describe", path, "--json")))
     assert found["returns"]["episodes"] == 64
     assert {(p["agent"], p["level"]): p["share"] for p in found["played"]}["a2", "random"] == 0.5

@@ -200,7 +200,7 @@ def test_packed_chunks_are_what_hdf5s_own_filters_make(dtype: str, tmp_path: Pat
         stored = data.id.read_direct_chunk((0, 0))[1]
     out = np.empty_like(rows)
     for packed in (stored, pack(rows)):
-        unpack_into(out, inflate(packed, rows.nbytes), True)
+        unpack_into(out, [inflate(packed, rows.nbytes)], True)
         np.testing.assert_array_equal(out, rows)
 
 

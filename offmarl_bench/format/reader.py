@@ -7,10 +7,7 @@ damaged or hostile; the answer is one line that names file, column, expectation 
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +120,9 @@ def read_dataset(path: Path, *, threads: int | None = None) -> Contents:
         FormatError: the file does not exist, is damaged, or is not what it claims; one line.
     """
     where = str(path)
-    with open_columns(path) as (file, spec, metadata, sources):
-        columns = _read_columns(file, sources, where, threads or cores())
+    with open_columns(path) as (_, spec, metadata, sources):
+        wanted = [Source(data, column.dtype, f"{where}: column {column.name!r}") for column, data in sources]
+        arrays = read_arrays(wanted, threads=threads)
+    columns = {column.name: array for (column, _), array in zip(sources, arrays, strict=True)}
     starts, lengths = _checked_values(columns, spec, where)
     return Contents(spec, metadata, columns, starts, lengths)

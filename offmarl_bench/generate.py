@@ -29,6 +29,7 @@ from offmarl_bench.format.schema import FORMAT_VERSION, Columns
 from offmarl_bench.format.summary import NEEDED, summarise
 from offmarl_bench.format.writer import write_dataset
 from offmarl_bench.ids import DatasetId, path_of
+from offmarl_bench.manifest import differences, published
 from offmarl_bench.pool import Pool, load_pool
 from offmarl_bench.recipes import NamedRecipe, Recipe, named_recipe, parse_recipe
 from offmarl_bench.shards import SHARD_EPISODES, Shard, is_done, open_shard, play
@@ -62,6 +63,8 @@ class Plan:
     seed: int
     backend: str
     out: Path
+    notes: Mapping[str, Any]
+    """More metadata; decides nothing."""
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -93,8 +96,9 @@ class Plan:
 
 
 def _plan(
-    env_id: str, recipe: str | None, quality: str | None, episodes: int, seed: int, out: Path | None, pool: Pool | None
-) -> Plan:
+    env_id: str, recipe: str | None, quality: str | None, episodes: int, seed: int, out: Path | None,
+    pool: Pool | None, dataset: DatasetId | None, notes: Mapping[str, Any],
+) -> Plan:  # fmt: skip
     if (recipe is None) == (quality is None):
         raise FormatError(f"generate({env_id!r}): give either a recipe or a quality, and not both")
     if episodes < 1 or seed < 0:
@@ -105,7 +109,7 @@ def _plan(
     named = None if quality is None else named_recipe(env_id, quality)
     parsed = parse_recipe(recipe if named is None else named.text, spec)  # type: ignore[arg-type]
     label = quality or f"{CUSTOM}-{hashlib.sha256(str(parsed).encode()).hexdigest()[:8]}"
-    dataset = DatasetId(suite_name, map_name, label, 1 if named is None else named.version)
+    dataset = dataset or DatasetId(suite_name, map_name, label, 1 if named is None else named.version)
     chosen = load_pool(env_id) if pool is None else pool
     if chosen.env_id != env_id:
         raise FormatError(f"generate({env_id!r}): the pool is of {chosen.env_id}; give one of {env_id}")
@@ -113,8 +117,16 @@ def _plan(
         chosen.members_of(level)  # an empty level is said now, not in a worker
     return Plan(
         spec=spec, recipe=parsed, named=named, dataset=dataset, pool=chosen, episodes=episodes, seed=seed,
-        backend=suite.backend(), out=path_of(dataset) if out is None else out,
+        backend=suite.backend(), out=path_of(dataset) if out is None else out, notes=notes,
     )  # fmt: skip
+
+
+def _say_if_unlike_published(plan: Plan) -> None:
+    """The id of a published version, made with other settings, is somebody's own data and should not be mistaken."""
+    entry = published().get(str(plan.dataset))
+    unlike = entry and differences(entry, plan.signature)
+    if unlike:
+        log.warning("this is not the published %s: %s; `datasets` will say that it differs", plan.dataset, unlike)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -189,6 +201,7 @@ def _metadata(plan: Plan, parts: list[Columns]) -> dict[str, Any]:
         "command": plan.command,
         "signature": plan.signature,
         **_statistics(plan, parts),
+        **plan.notes,
     }
 
 
@@ -232,6 +245,8 @@ def generate(
     pool: Pool | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    dataset: DatasetId | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Generate a dataset, or go on with one that was begun.
 
@@ -247,6 +262,9 @@ def generate(
         pool: who plays; None means the environment's own pool.
         overwrite: replace an existing file, or begun parts, of another run.
         progress: show bars on stderr if that is a terminal.
+        dataset: the id that a recipe's data gets, with its version; None means that of the quality, or one made of
+            the recipe's text.
+        notes: more fields for the metadata, or others in place of its own; they decide nothing of the content.
 
     Returns:
         The file. If it is there already with the same signature, nothing is played.
@@ -257,12 +275,13 @@ def generate(
         OffmarlError: another dataset is in the way; or the disk is full or read-only, or a worker was killed: then
             finished shards are kept and the same call goes on from there.
     """
-    plan = _plan(env_id, recipe, quality, episodes, seed, out, pool)
+    plan = _plan(env_id, recipe, quality, episodes, seed, out, pool, dataset, notes or {})
     folder = plan.out.with_name(plan.out.name + PARTS)
     if _already_there(plan, overwrite):
         log.warning("%s is there already, made with the same settings: nothing to do", plan.out)
         shutil.rmtree(folder, ignore_errors=True)
         return plan.out
+    _say_if_unlike_published(plan)
     _prepare(plan, folder, overwrite)
     with _alone(folder):
         _play_and_merge(plan, folder, executor or LocalExecutor(workers), progress)

@@ -6,6 +6,8 @@ the columns.
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64
 
-from offmarl_bench import registry
+from offmarl_bench import hub, registry
 from offmarl_bench.collate import collate, gather
 from offmarl_bench.envs import get_spec, get_suite
 from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
@@ -24,12 +26,16 @@ from offmarl_bench.format.pymarl import write_pymarl
 from offmarl_bench.format.reader import read_dataset
 from offmarl_bench.format.schema import Columns
 from offmarl_bench.format.writer import write_dataset
+from offmarl_bench.hub.place import SCHEME
 from offmarl_bench.ids import SUFFIX, DatasetId, local_datasets, parse_dataset_id, path_of
+from offmarl_bench.manifest import compare
 from offmarl_bench.recipes import qualities
 from offmarl_bench.types import LEVELS, Batch, EnvSpec, Episode
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 
 class TorchEpisodes(torch.utils.data.Dataset[Episode]):
@@ -289,15 +295,21 @@ class Dataset:
         return TorchEpisodes(self, window)
 
 
-def find_dataset(id_or_path: str | Path) -> Path:
-    """The file that an id or a path stands for.
+def find_dataset(id_or_path: str | Path, *, ask_hub: bool = True) -> Path:
+    """The file that an id, a path or an address on the Hub stands for.
 
     Args:
-        id_or_path: ``suite/map/quality[-vN]`` (without ``-vN``: the newest here), or the path of a ``.h5`` file.
+        id_or_path: ``suite/map/quality[-vN]`` (without ``-vN``: the newest here), the path of a ``.h5`` file, or
+            ``hf://OWNER/NAME[@REVISION]/PATH.h5``.
+        ask_hub: bring a dataset that is not here from the Hub, unless ``$OFFMARL_OFFLINE`` is set.
 
     Raises:
-        UnknownName: no such dataset here; the message says how to get it. FormatError: neither an id nor a path.
+        UnknownName: no such dataset here or on the Hub; the message says how to get it.
+        FormatError: neither an id nor a path nor an address; or the Hub sent something else than it promised.
+        OffmarlError: it is on the Hub and could not be brought.
     """
+    if str(id_or_path).startswith(SCHEME):
+        return hub.fetch(str(id_or_path))
     given = Path(id_or_path).expanduser()
     if isinstance(id_or_path, Path) or given.suffix in (SUFFIX, ".hdf5") or given.is_file():
         return given
@@ -307,16 +319,20 @@ def find_dataset(id_or_path: str | Path) -> Path:
     fitting = [d for d in same if wanted.version in (None, d.version)]
     if fitting:
         return path_of(fitting[-1])
-    raise UnknownName(_not_here(wanted, here, same))
+    if not same:  # a slip of the pen is told at once, without asking anybody
+        get_suite(wanted.suite)
+        get_spec(wanted.env_id)
+    brought, why_not = hub.pull_if_there(wanted) if ask_hub else (None, "")
+    if brought is not None:
+        return brought
+    raise UnknownName(_not_here(wanted, here, same, why_not))
 
 
-def _not_here(wanted: DatasetId, here: Sequence[DatasetId], same: Sequence[DatasetId]) -> str:
-    """What to tell somebody whose dataset is not on this machine; raises UnknownName for an unknown suite or map."""
-    message = f"dataset '{wanted}' is not on this machine."
+def _not_here(wanted: DatasetId, here: Sequence[DatasetId], same: Sequence[DatasetId], why_not: str) -> str:
+    """What to tell somebody whose dataset is neither on this machine nor on the Hub."""
+    message = f"dataset '{wanted}' is not on this machine." + (why_not and f" {why_not}")
     if same:
         return f"{message} Versions here: {', '.join(map(str, same))}; leave out '-v{wanted.version}' for the newest."
-    get_suite(wanted.suite)
-    get_spec(wanted.env_id)
     near = sorted({d.quality for d in here if d.env_id == wanted.env_id} | {*qualities(wanted.env_id)})
     hint = registry.did_you_mean(wanted.quality, near) if wanted.quality not in near else ""
     listed = f" Qualities of {wanted.env_id}: {', '.join(near)}." if near and wanted.quality not in near else ""
@@ -326,15 +342,26 @@ def _not_here(wanted: DatasetId, here: Sequence[DatasetId], same: Sequence[Datas
     return f"{message}{hint}{listed} Generate it: `{how}`"
 
 
+@functools.cache
+def _warn_once(message: str) -> None:
+    """A benchmark loads the same file for every seed."""
+    log.warning("%s", message)
+
+
 def load_dataset(id_or_path: str | Path) -> Dataset:
-    """Read a whole dataset into memory, from the datasets folder by id or from any file.
+    """Read a whole dataset into memory: by id from the datasets folder or else the Hub, or any file.
 
     Args:
-        id_or_path: ``smac/2s3z/low``, ``smac/2s3z/low-v1``, or the path of a ``.h5`` file.
+        id_or_path: ``smac/2s3z/low``, ``smac/2s3z/low-v1``, the path of a ``.h5`` file, or an address on the Hub,
+            ``hf://OWNER/NAME[@REVISION]/PATH.h5``.
 
     Raises:
-        UnknownName: no such dataset here (says how to generate it), or no such suite or map.
+        UnknownName: no such dataset here or on the Hub (says how to generate it), or no such suite or map.
         FormatError: a file that is damaged or not in our format.
+        OffmarlError: it is on the Hub and could not be brought.
     """
     contents = read_dataset(find_dataset(id_or_path))
+    status, why = compare(contents.metadata)
+    if status == "differs":
+        _warn_once(f"{id_or_path} is not the published {contents.metadata['dataset_id']}: {why}")
     return Dataset(contents.spec, contents.columns, contents.row_starts, contents.lengths, contents.metadata)

@@ -26,7 +26,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("types", "seeding"),
     ("registry", "home", "atomic", "provenance", "records"),
     ("ids", "format", "foreign", "ops", "nn", "recurrence", "flat", "recipes", "manifest"),
-    ("envs", "collate", "loader"),
+    ("envs", "collate", "hub", "loader"),
     ("agent", "imbalance", "coverage"),
     ("policies", "rollout", "checkpoint", "logs", "budget", "runs", "pool", "executors", "ray_executor"),
     ("online", "pool_train", "shards", "generate", "train", "train_runs", "results", "scoring", "jobs", "evaluation"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from offmarl_bench.cli.options import json_option, print_json
+from offmarl_bench.cli.options import examples, json_option, print_json
 from offmarl_bench.cli.table import text_table
 
 DIGITS = 12
@@ -34,23 +34,37 @@ def _kind(discrete: bool) -> str:
     return "discrete" if discrete else "continuous"
 
 
-@click.command()
+@click.command(epilog=examples("offmarl-bench datasets", "offmarl-bench datasets --json"))
 @json_option
 def datasets(as_json: bool) -> None:
-    """List the datasets: those under $OFFMARL_HOME, then those that `generate` can make."""
-    from offmarl_bench import catalog
+    """List the datasets: those under $OFFMARL_HOME, then those that were published or that `generate` can make.
 
-    found = catalog.list_datasets()
+    \b
+    published      here, and what it states is what was published under its id
+    differs        here, but not what was published under its id; the reason stands below
+    not published  here, with an id that no published version has
+    damaged        here, but cannot be read
+    not here       one `offmarl-bench regenerate ID` or `generate` away
+    """  # noqa: D301  (click wants the backspace itself)
+    from offmarl_bench import shelf
+
+    found = shelf.list_datasets()
     if as_json:
-        print_json([catalog.as_json(entry) for entry in found])
+        print_json([shelf.as_json(entry) for entry in found])
         return
-    header = ("dataset", "episodes", "mean return", "MB", "hash", "recipe")
+    header = ("dataset", "status", "episodes", "mean return", "MB", "hash", "recipe")
     rows = [
-        (d.id, d.episodes, d.mean_return, d.megabytes, (d.content_hash or "")[:DIGITS] or None, d.recipe) for d in found
+        (d.id, d.status, d.episodes, d.mean_return, d.megabytes, (d.content_hash or "")[:DIGITS] or None, d.recipe)
+        for d in found
     ]
     click.echo(text_table(header, rows))
-    if any(d.path is None for d in found):
-        click.echo("Those without a hash are not here yet: offmarl-bench generate SUITE MAP --quality Q")
+    for entry in found:
+        if entry.why:
+            click.echo(f"{entry.id} {entry.status}: {entry.why}")
+    if any(d.path is None and d.published for d in found):
+        click.echo("Published, not here: offmarl-bench regenerate DATASET")
+    if any(d.path is None and not d.published for d in found):
+        click.echo("Never published: offmarl-bench generate SUITE MAP --quality Q")
 
 
 @click.command()

@@ -103,7 +103,7 @@ def test_what_the_system_refuses_is_one_line(
     def refuse() -> Any:
         raise error
 
-    monkeypatch.setattr("offmarl_bench.catalog.list_datasets", refuse)
+    monkeypatch.setattr("offmarl_bench.shelf.list_datasets", refuse)
     fails(run("datasets"), 1, *words)
 
 
@@ -111,7 +111,7 @@ def test_a_fault_of_ours_stays_a_traceback(run: Run, monkeypatch: pytest.MonkeyP
     def fault() -> Any:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("offmarl_bench.catalog.list_datasets", fault)
+    monkeypatch.setattr("offmarl_bench.shelf.list_datasets", fault)
     assert isinstance(run("datasets").exception, KeyError)
 
 
@@ -119,7 +119,7 @@ def test_ctrl_c_ends_in_one_line_and_130(run: Run, monkeypatch: pytest.MonkeyPat
     def stop() -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("offmarl_bench.catalog.list_datasets", stop)
+    monkeypatch.setattr("offmarl_bench.shelf.list_datasets", stop)
     done = run("datasets")
     assert done.exit_code == 130
     assert done.stderr.strip() == "interrupted; what was finished is kept, and the same command goes on from there"

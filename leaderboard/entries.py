@@ -78,6 +78,8 @@ class DatasetScore:
     """Seeds whose policy is part of the submission."""
     curves: tuple[Curves | None, ...]
     """What was logged in training, per seed."""
+    learning: tuple[tuple[tuple[int, float], ...], ...]
+    """Per seed, (updates, mean greedy return) of early evaluations; empty where none were made."""
     unranked: str | None
     """Why it has no rank, None if it has one."""
 
@@ -188,6 +190,7 @@ def _score(dataset: str, bundle: Bundle, stems: Sequence[str]) -> DatasetScore:
         commit=first.commit,
         policies=sum((bundle.path / POLICIES / f"{s}.json").exists() for s in stems),
         curves=tuple(_curves(bundle, s) for s in stems),
+        learning=tuple(r.curve for r in results),
         unranked=_unranked(results),
     )
 

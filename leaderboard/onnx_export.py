@@ -110,7 +110,7 @@ def export_policy(agent: Agent) -> Exported:
     """
     try:
         import onnx  # noqa: F401
-        import onnxscript  # type: ignore[import-untyped]  # noqa: F401
+        import onnxscript  # noqa: F401
     except ImportError as e:
         raise OffmarlError(f"exporting a policy needs onnx and onnxscript: {EXTRA}") from e
     spec, policy = agent.spec, _policy_of(agent)

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 MAX_BYTES = 16 * 2**20
 """No honest record is larger; refuse to read more into memory."""
+LATER = {"later": True}
+"""Metadata of a field that files made before it existed do not have; its default stands in."""
 MAX_DIGITS = 40
 """No honest integer is longer, sign included: 128 bits, which is what generators' states have."""
 
@@ -110,6 +112,7 @@ def from_json(cls: type[T], data: Any, where: str) -> T:
         raise FormatError(f"{where}: holds a {type(data).__name__}, expected an object with {cls.__name__}'s fields")
     hints = get_type_hints(cls)
     names = [f.name for f in fields(cls)]
+    data = {f.name: f.default for f in fields(cls) if f.metadata == LATER and f.name not in data} | data
     missing, extra = [n for n in names if n not in data], sorted(set(data) - set(names))
     if missing or extra:
         raise FormatError(f"{where}: {cls.__name__} lacks {missing} and has unknown {extra[:5]!r}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from offmarl_bench.errors import FormatError
 from offmarl_bench.home import results_dir
-from offmarl_bench.records import read_record, write_record
+from offmarl_bench.records import LATER, read_record, write_record
 from offmarl_bench.runs import run_key
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Result:
     """Mean return of the best policy of the pool, from the dataset: normalised score 100."""
     behavior_mean: float | None = None
     """Mean return of the dataset's episodes."""
-    curve: tuple[tuple[int, float], ...] = ()
+    curve: tuple[tuple[int, float], ...] = field(default=(), metadata=LATER)
     """(updates, mean greedy return) of early evaluations, on other episodes than the final one's."""
     budget: str | int | None = None
     updates: int | None = None

@@ -32,6 +32,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("online", "pool_train", "shards", "generate", "train", "train_runs", "results", "scoring", "jobs", "evaluation"),
     ("stats", "paper", "report", "report_formats", "audit", "describe", "catalog", "shelf", "testing", "pool_plot"),
     ("describe_text", "describe_plots"),
+    ("cards", "card_record", "card_text", "card_words"),
     ("bench", "demo", "publish", "regenerate"),
     ("cli",),
     ("__main__",),

@@ -66,13 +66,16 @@ class QMIXConfig:
     """Updates of offline training (SIT, Table 11: one protocol for all baselines)."""
     play_epsilon: float = 0.05
     """ε of ``policy(greedy=False)``: values are not logits, so the stochastic play of QMIX is ε-greedy."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this before they are learnt: networks of this size start near values of 0 and move
+    little an update, so returns of some hundreds are out of their reach. PyMARL's SMAC rewards are scaled already."""
     horizon_is_terminal: bool = False
     """Treat the end of time as the end of the task, as PyMARL does on SMAC."""
 
     def __post_init__(self) -> None:
         counts = ("hidden", "mixer_embed", "hypernet_hidden", "target_interval", "batch_size", "steps")
         shares = ("gamma", "td_lambda", "play_epsilon")
-        check_settings("QMIX", self, counts=counts, positive=("lr", "grad_clip"), shares=shares)
+        check_settings("QMIX", self, counts=counts, positive=("lr", "grad_clip", "reward_scale"), shares=shares)
 
 
 class Mixer(nn.Module):
@@ -181,7 +184,8 @@ class QMIX(Agent):
             future = self.target_mixer(double_q(q[data.after], target_q[data.after], legal), data.state[data.after])
             ended = last_steps(batch) if config.horizon_is_terminal else batch.terminated
             value = data.padded(future)
-            target = lambda_return(batch.rewards, value, ended, batch.mask, config.gamma, config.td_lambda)
+            rewards = config.reward_scale * batch.rewards
+            target = lambda_return(rewards, value, ended, batch.mask, config.gamma, config.td_lambda)
             target = data.steps(target)
         loss = td_loss(q_tot, target)
         norm = descend(loss, self.optimizers["learner"], config.grad_clip)

@@ -183,6 +183,17 @@ RECIPES: dict[tuple[str, str], NamedRecipe] = {
     ("smac/2s3z", "expert-balanced"): NamedRecipe(
         text=f"100%{_all(_2S3Z, 'e')}", provenance="reconstructed", note=_BALANCED
     ),
+    **{
+        (f"mpe/{name}", quality): NamedRecipe(text=text, provenance="verbatim", paper_mean=mean, note="Table 8.")
+        for name, quality, text, mean in (
+            ("CN_3ls3l", "low", "50%[ls1r,ls2r,ls3r] + 50%[ls1r,ls2r,ls3m]", -157.70),
+            ("CN_3ls3l", "medium", "100%[ls1r,ls2m,ls3e]", -107.46),
+            ("CN_4ls4l", "low", "50%[ls1r,ls2r,ls3r,ls4r] + 50%[ls1r,ls2r,ls3r,ls4m]", -278.40),
+            ("CN_4ls4l", "medium", "100%[ls1r,ls2r,ls3e,ls4e]", -166.26),
+            ("PP_3p1p", "low", "50%[p1r,p2r,p3r] + 50%[p1r,p2r,p3m]", -249.58),
+            ("PP_3p1p", "medium", "100%[p1r,p2m,p3e]", -155.46),
+        )
+    },
     ("toy/signals", "low"): NamedRecipe(
         text="50%[a1r,a2r,b1r,b2r] + 50%[a1r,a2e,b1r,b2e]", provenance="ours", note="For tests and tutorials."
     ),

@@ -2,7 +2,7 @@
 PYTHON ?= python
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: check lint types test bench
+.PHONY: check lint types test bench cards
 
 check:
 	$(PYTHON) -m ruff check .
@@ -26,3 +26,7 @@ bench:
 	$(PYTHON) -m offmarl_bench bench generate --json
 	$(PYTHON) -m offmarl_bench bench load --json
 	$(PYTHON) -m offmarl_bench bench train --json
+
+# One page a dataset, from the files in $OFFMARL_HOME; doing it again changes nothing.
+cards:
+	$(PYTHON) -m offmarl_bench card --published

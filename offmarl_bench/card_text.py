@@ -9,7 +9,17 @@ import json
 from collections.abc import Iterator, Sequence
 
 from offmarl_bench.card_record import Card
-from offmarl_bench.card_words import CITATION, LEVEL_WORDS, LICENCE, LIMITS, PAPER_DATA, PROVENANCE, SACO, limits_of
+from offmarl_bench.card_words import (
+    CITATION,
+    LEVEL_WORDS,
+    LICENCE,
+    LICENCE_ELSEWHERE,
+    LIMITS,
+    PAPER_DATA,
+    PROVENANCE,
+    SACO,
+    limits_of,
+)
 from offmarl_bench.describe import Played, Spread
 from offmarl_bench.describe_plots import words
 from offmarl_bench.describe_text import percent
@@ -18,6 +28,7 @@ from offmarl_bench.report_formats import markdown, printable
 from offmarl_bench.types import LEVELS
 
 NONE = "–"
+BAR = r"\|"
 ALT = {
     "returns": "Histogram of episode returns, and a violin for each composition",
     "agents": "Share of each agent's episodes by level, and the team's return then",
@@ -26,8 +37,8 @@ ALT = {
 
 
 def code(text: object) -> str:
-    """A code span of one line; a backtick in it would end it."""
-    return f"`{printable(str(text)).replace('`', chr(39))}`"
+    """A code span of one line; a backtick in it would end it, a bar a table's cell."""
+    return f"`{printable(str(text)).replace('`', chr(39)).replace('|', BAR)}`"
 
 
 def _mean(s: Spread) -> str:
@@ -48,6 +59,7 @@ class _Page:
     def __init__(self, card: Card, pictures: str | None, repo: str | None) -> None:
         self.card, self.d, self.said = card, card.description, card.description.provenance
         self.pictures, self.repo = pictures, repo
+        self.backend = str(self.said.get("backend", ""))
 
     def picture(self, name: str) -> Iterator[str]:
         """One picture, if there are any."""
@@ -76,9 +88,9 @@ class _Page:
             rows.append(("*the paper's* mean return", f"*{self.said['paper_mean']}*: {PAPER_DATA}"))
         if d.imbalance is not None:
             lasting = (
-                "" if d.lasting_imbalance is None else f", of the agents' mean qualities {d.lasting_imbalance:.2f}"
+                "" if d.lasting_imbalance is None else f"; of the agents' mean qualities {d.lasting_imbalance:.2f}"
             )
-            rows.append(("imbalance", f"{d.imbalance:.2f}{lasting} (0: equals, 1: one expert among random agents)"))
+            rows.append(("imbalance", f"{d.imbalance:.2f} (0: equals, 1: one expert among random agents){lasting}"))
         rows.append(
             ("mean length", f"{_mean(d.lengths)} steps; {percent(d.terminated)} of the episodes end by themselves")
         )
@@ -205,7 +217,7 @@ class _Page:
         yield "episode = dataset[0]  # actions (T, N), rewards (T,), observations (T + 1, N, O), state (T + 1, S)"
         if self.d.played:
             best = max(self.d.played, key=lambda p: LEVELS.index(p.level))
-            yield f'good = dataset.episodes(agent="{printable(best.agent)}", level="{best.level}")'
+            yield f'good = dataset.episodes(agent={json.dumps(best.agent)}, level="{best.level}")'
         yield "batch = next(dataset.batches(8, generator=np.random.default_rng(0)))  # padded, masked"
         yield "table = dataset.to_pandas()  # one line per row"
         yield "```"
@@ -242,15 +254,14 @@ class _Page:
         """What it is not."""
         yield "## Limits"
         yield ""
-        for line in (*limits_of(str(self.said.get("backend", ""))), *LIMITS):
+        for line in (*limits_of(self.backend), *LIMITS):
             yield f"- {line}"
 
-    @staticmethod
-    def rights() -> Iterator[str]:
+    def rights(self) -> Iterator[str]:
         """Licence and citation."""
         yield "## Licence and citation"
         yield ""
-        yield LICENCE
+        yield LICENCE if limits_of(self.backend) else LICENCE_ELSEWHERE
         yield ""
         yield "```bibtex"
         yield CITATION

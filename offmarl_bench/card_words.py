@@ -54,6 +54,11 @@ LICENCE = (
     "software and the paper whose design it follows:"
 )
 
+LICENCE_ELSEWHERE = (
+    "Recorded in a simulator that is not ours: its makers' licence and that of the policies decide. The file "
+    "format and this card are MIT, as offmarl-bench is. If you use the data with it, please cite:"
+)
+
 CITATION = """@software{offmarl_bench,
   title = {offmarl-bench: offline multi-agent reinforcement learning with imbalanced data},
   author = {{The offmarl-bench developers}},

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LEVELS = ("random", "medium", "expert")
 """Behaviour levels in ascending order; the index is what ``behavior_level`` stores (−1: unknown)."""
 
+MAX_SIZE = 2**31 - 1
+"""Time steps and actions are stored in 32 bits."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvSpec:
@@ -58,13 +61,16 @@ class EnvSpec:
                 "give every agent exactly one type"
             )
         for name in ("O", "S", "A", "horizon"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+            if not isinstance(getattr(self, name), int) or not 1 <= getattr(self, name) <= MAX_SIZE:
                 raise FormatError(
-                    f"EnvSpec {self.id!r}: {name} is {getattr(self, name)!r}, expected a positive integer"
+                    f"EnvSpec {self.id!r}: {name} is {getattr(self, name)!r}, expected a positive integer of 32 bits"
                 )
         for name in ("obs_sizes", "action_sizes"):
             if getattr(self, name) and len(getattr(self, name)) != len(self.agents):
                 raise FormatError(f"EnvSpec {self.id!r}: {name} needs one entry for each of {len(self.agents)} agents")
+        for name, most in (("obs_sizes", self.O), ("action_sizes", self.A)):
+            if not all(isinstance(n, int) and 0 <= n <= most for n in getattr(self, name)):
+                raise FormatError(f"EnvSpec {self.id!r}: {name} are {getattr(self, name)!r}, expected 0 … {most} each")
 
     @property
     def N(self) -> int:

@@ -23,18 +23,22 @@ SPEC = EnvSpec(
 @st.composite
 def specs(draw: Any) -> EnvSpec:
     n = draw(st.integers(1, 6))
-    sizes = st.lists(st.integers(1, 50), min_size=n, max_size=n).map(tuple)
+    o, a = draw(st.integers(1, 99)), draw(st.integers(1, 99))
+
+    def sizes(most: int) -> Any:
+        return st.just(()) | st.lists(st.integers(1, most), min_size=n, max_size=n).map(tuple)
+
     return EnvSpec(
         id=draw(st.text(min_size=1)),
         agents=draw(st.lists(st.text(), min_size=n, max_size=n).map(tuple)),
         agent_types=draw(st.lists(st.sampled_from("abc"), min_size=n, max_size=n).map(tuple)),
-        O=draw(st.integers(1, 99)),
+        O=o,
         S=draw(st.integers(1, 99)),
-        A=draw(st.integers(1, 99)),
+        A=a,
         discrete=draw(st.booleans()),
         horizon=draw(st.integers(1, 999)),
-        obs_sizes=draw(st.just(()) | sizes),
-        action_sizes=draw(st.just(()) | sizes),
+        obs_sizes=draw(sizes(o)),
+        action_sizes=draw(sizes(a)),
     )
 
 
@@ -57,6 +61,9 @@ def test_types_are_listed_in_order_of_appearance() -> None:
         ({"horizon": 1.5}, "horizon is 1.5, expected a positive integer"),
         ({"obs_sizes": (1,)}, "obs_sizes needs one entry for each of 5 agents"),
         ({"action_sizes": (1, 2)}, "action_sizes needs one entry for each of 5 agents"),
+        ({"obs_sizes": (80, 80, 80, 80, 81)}, r"obs_sizes are \(80, 80, 80, 80, 81\), expected 0 … 80 each"),
+        ({"action_sizes": (-1,) * 5}, r"action_sizes are \(-1, -1, -1, -1, -1\), expected 0 … 11 each"),
+        ({"action_sizes": ("a",) * 5}, r"action_sizes are \('a', .*, expected 0 … 11 each"),
     ],
 )
 def test_a_spec_refuses_sizes_that_cannot_be(change: dict[str, Any], words: str) -> None:

@@ -20,6 +20,11 @@ REMEDY = "generate or download the file again"
 SLACK_BYTES = 1 << 16
 """Added to every bound on inflated sizes, so that tiny files are not refused."""
 FILTERS = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_LZF: "lzf"}
+BOMB_BYTES = 1 << 30
+"""A file that makes no more than this many bytes is let in, however well it is compressed."""
+BOMB_RATIO = 250
+"""Honest data of this size inflate to some 10 times their stored bytes; above this ratio a file is a bomb."""
+MEMORY = Path("/proc/meminfo")
 HARMLESS = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 
 
@@ -89,3 +94,56 @@ def check_size(data: h5py.Dataset, where: str) -> None:
         raise FormatError(
             f"{where} claims {max(raw, chunk)} bytes, but its {stored} stored bytes hold {bound} at most; {REMEDY}"
         )
+
+
+def check_total(file: h5py.File, raw: int, where: str) -> None:
+    """Refuse a file that as a whole makes absurdly more bytes than it has, or more than fit into memory.
+
+    Args:
+        file: it is asked for its size.
+        raw: bytes that are about to be taken.
+        where: names the file in errors.
+
+    Raises:
+        FormatError: so it does.
+    """
+    stored = os.path.getsize(file.filename)
+    if raw > max(BOMB_BYTES, BOMB_RATIO * stored):
+        raise FormatError(
+            f"{where}: {stored} bytes claim to hold {raw}, more than {BOMB_RATIO} times as many, as no real data do; "
+            f"{REMEDY}"
+        )
+    free = available_memory()
+    if free is not None and raw > free:
+        raise FormatError(
+            f"{where}: its data take {raw / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; "
+            "use a machine with more memory, or a dataset with fewer episodes"
+        )
+
+
+def available_memory() -> int | None:
+    """Bytes that programs may still take without swapping, or None where the system does not say (not Linux)."""
+    try:
+        lines = MEMORY.read_text().splitlines()
+        kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+        return int(kilobytes) << 10
+    except (OSError, StopIteration, IndexError, ValueError):
+        return None
+
+
+def text_attribute(owner: h5py.File | h5py.Group, name: str, limit: int, where: str) -> str | bytes:
+    """One text of at most ``limit`` bytes; what it is and how large it is are asked before it is read.
+
+    A text of variable length does not say how long it is until it is read, but it lies uncompressed in the file, so
+    a single one takes no more memory than the file takes disk.
+
+    Raises:
+        FormatError: an array, a number, or longer.
+    """
+    attribute = owner.attrs.get_id(name)
+    alone = attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
+    is_text = isinstance(attribute.get_type(), h5py.h5t.TypeStringID)
+    if not alone or not is_text or attribute.get_storage_size() > limit:
+        raise FormatError(f"{where}: attribute {name!r} is no text of at most {limit} bytes; {REMEDY}")
+    text: str | bytes = owner.attrs[name]
+    return text

@@ -12,7 +12,7 @@ from offmarl_bench.types import EnvSpec
 
 ATTRIBUTE = "metadata"
 FORMAT_NAME = "offmarl-bench"
-MAX_BYTES = 1 << 24
+MAX_BYTES = 1 << 22
 """A metadata text longer than this is refused before it is parsed."""
 
 

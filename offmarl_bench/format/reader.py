@@ -19,10 +19,13 @@ from jaxtyping import Int64
 
 from offmarl_bench.errors import FormatError
 from offmarl_bench.format.arrays import Source, read_arrays
-from offmarl_bench.format.hdf5 import REMEDY, check_size, opened, plain_dataset
-from offmarl_bench.format.metadata import ATTRIBUTE, decode
+from offmarl_bench.format.hdf5 import REMEDY, check_size, check_total, opened, plain_dataset, text_attribute
+from offmarl_bench.format.metadata import ATTRIBUTE, MAX_BYTES, decode
 from offmarl_bench.format.schema import Column, Columns, columns_of
-from offmarl_bench.types import EnvSpec
+from offmarl_bench.types import LEVELS, EnvSpec
+
+CHECKED = ("actions", "is_first", "is_last", "is_terminal", "timestep", "behavior_level")
+"""The columns whose values ``checked_values`` looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,9 @@ def _checked_column(file: h5py.File, column: Column, rows: int | None, where: st
     if file.get(column.name, getlink=True) is None:
         raise FormatError(f"{where} is missing, expected {column.dtype.name} of shape (rows, {column.shape}); {REMEDY}")
     data = plain_dataset(file, column.name, where)
-    if data.dtype != column.dtype or h5py.check_enum_dtype(data.dtype) is not None:
+    if h5py.check_enum_dtype(data.dtype) is not None:
+        raise FormatError(f"{where} holds an enumeration, expected {column.dtype.name}; {REMEDY}")
+    if data.dtype != column.dtype:
         raise FormatError(f"{where} holds {data.dtype}, expected {column.dtype.name}; {REMEDY}")
     found: tuple[int, ...] = data.shape or ()
     if len(found) != 1 + len(column.shape) or found[1:] != column.shape or found[0] != (rows or found[0]):
@@ -53,8 +58,17 @@ def _checked_column(file: h5py.File, column: Column, rows: int | None, where: st
     return data
 
 
-def _checked_values(columns: Columns, spec: EnvSpec, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Episode starts and lengths, once flags, time steps and actions are such that nothing can index out of range."""
+def checked_values(columns: Columns, spec: EnvSpec, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """Episode starts and lengths, once flags, time steps and actions are such that nothing can index out of range.
+
+    Args:
+        columns: at least those in ``CHECKED``.
+        spec: the environment.
+        where: named in errors.
+
+    Raises:
+        FormatError: the columns contradict each other or the spec.
+    """
     for name, column in columns.items():
         if column.dtype == bool and column.view(np.uint8).max() > 1:
             raise FormatError(f"{where}: column {name!r} holds values that are neither true nor false; {REMEDY}")
@@ -72,6 +86,9 @@ def _checked_values(columns: Columns, spec: EnvSpec, where: str) -> tuple[np.nda
         raise FormatError(f"{where}: column 'is_terminal' is true on a row that is not an episode's last; {REMEDY}")
     if spec.discrete and not 0 <= columns["actions"].min() <= columns["actions"].max() < spec.A:
         raise FormatError(f"{where}: column 'actions' leaves the range 0 … {spec.A - 1}; {REMEDY}")
+    levels = columns["behavior_level"]
+    if not -1 <= levels.min() <= levels.max() < len(LEVELS):
+        raise FormatError(f"{where}: column 'behavior_level' leaves the range -1 … {len(LEVELS) - 1}; {REMEDY}")
     return starts, lengths
 
 
@@ -87,7 +104,7 @@ def _metadata(file: h5py.File, where: str) -> tuple[EnvSpec, dict[str, Any]]:
             f"{where}: no root attribute {ATTRIBUTE!r}, so not a dataset of ours; "
             "expected a file written by `offmarl-bench generate` (docs/format.md)"
         )
-    return decode(file.attrs[ATTRIBUTE], where)
+    return decode(text_attribute(file, ATTRIBUTE, MAX_BYTES, where), where)
 
 
 @contextmanager
@@ -120,9 +137,10 @@ def read_dataset(path: Path, *, threads: int | None = None) -> Contents:
         FormatError: the file does not exist, is damaged, or is not what it claims; one line.
     """
     where = str(path)
-    with open_columns(path) as (_, spec, metadata, sources):
+    with open_columns(path) as (file, spec, metadata, sources):
         wanted = [Source(data, column.dtype, f"{where}: column {column.name!r}") for column, data in sources]
+        check_total(file, sum(len(data) * column.row_bytes for column, data in sources), where)
         arrays = read_arrays(wanted, threads=threads)
     columns = {column.name: array for (column, _), array in zip(sources, arrays, strict=True)}
-    starts, lengths = _checked_values(columns, spec, where)
+    starts, lengths = checked_values(columns, spec, where)
     return Contents(spec, metadata, columns, starts, lengths)

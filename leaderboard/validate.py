@@ -47,13 +47,14 @@ def _check_readme(path: Path) -> None:
         check_texts(text.replace("\t", " ").split("\n"), str(path))
 
 
-def validate(path: Path, *, known: Known | None = None, trust: bool = False) -> Checked:
+def validate(path: Path, *, known: Known | None = None, trust: bool = False, verdict: bool = True) -> Checked:
     """Check a stranger's submission without running any of it.
 
     Args:
         path: its folder.
-        known: published datasets; None: those of this package, and those on this machine.
+        known: published datasets; None: those of this package.
         trust: let policies be agents that are named as ``module:attr``, whose code is then imported.
+        verdict: look at the verdict that it brings; False before a new one is given.
 
     Raises:
         FormatError: the first thing that is wrong. OffmarlError: what is needed to look is not installed.
@@ -70,5 +71,6 @@ def validate(path: Path, *, known: Known | None = None, trust: bool = False) -> 
     check_claims(bundle, known_datasets() if known is None else known)
     check_curves(bundle)
     policies = check_policies(bundle, trust=trust)
-    read_verdict(bundle.path)
+    if verdict:
+        read_verdict(bundle.path)
     return Checked(bundle=bundle, policies=policies)

@@ -85,10 +85,11 @@ def digest_of(verdict: Verdict) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def write_verdict(directory: Path, verdict: Verdict) -> Verdict:
-    """Sign and store it in a submission's folder. Raises OffmarlError."""
+def write_verdict(directory: Path, verdict: Verdict, *, store: bool = True) -> Verdict:
+    """Sign it, and store it in a submission's folder unless told not to. Raises OffmarlError."""
     signed = replace(verdict, digest=digest_of(verdict))
-    write_record(directory / VERDICT, signed)
+    if store:
+        write_record(directory / VERDICT, signed)
     return signed
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float64
 
-from offmarl_bench.agent import Agent
+from offmarl_bench.agent import Agent, Policy
 from offmarl_bench.envs import make_env
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds
 from offmarl_bench.seeding import generator as seeded
 from offmarl_bench.train import one_thread
+from offmarl_bench.types import EnvSpec
 
 EPISODES = 32
 """Evaluation episodes per seed, as everywhere in the SMAC literature."""
@@ -35,7 +36,22 @@ def curve_point(agent: Agent, env_id: str, seed: int) -> float:
     return float(play(agent, env_id, EPISODES, seed, True, purpose="curve").returns.mean())
 
 
-def play(agent: Agent, env_id: str, episodes: int, seed: int, greedy: bool, *, purpose: str = "evaluate") -> Played:
+class Scored(Protocol):
+    """What can be scored; an ``Agent`` is."""
+
+    @property
+    def name(self) -> str:
+        """Shown in errors."""
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What it was made for."""
+
+    def policy(self, greedy: bool = True) -> Policy:
+        """See Agent."""
+
+
+def play(agent: Scored, env_id: str, episodes: int, seed: int, greedy: bool, *, purpose: str = "evaluate") -> Played:
     """Play ``episodes`` episodes of a master seed in lockstep.
 
     Raises:

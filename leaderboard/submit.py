@@ -152,13 +152,24 @@ def curves_of(run_dir: Path) -> Curves | None:
     )
 
 
-def write_policy(folder: Path, stem: str, agent: Agent, result: Result, form: str) -> None:
-    """Store what plays, as weights or as a graph, and the record that says how. Raises OffmarlError."""
+def write_policy(folder: Path, stem: str, agent: Agent, result: Result, form: str, graph: Path | None = None) -> None:
+    """Store what plays, as weights or as a graph, and the record that says how. Raises OffmarlError.
+
+    Args:
+        folder: of the submission.
+        stem: name of its files.
+        agent: trained.
+        result: what it scored.
+        form: ``weights`` or ``onnx``.
+        graph: the agent's graph, if it is not to be exported.
+    """
     suffix = WEIGHTS_SUFFIX if form == "weights" else ONNX_SUFFIX
     path = folder / POLICIES / f"{stem}{suffix}"
     epsilon, softmax = 0.0, True
     if form == "weights":
         write_tensors(path, agent.policy_state(), {"agent": agent.name})
+    elif graph is not None:
+        write_atomic(path, _read(graph))
     else:
         exported = export_policy(agent)
         write_atomic(path, exported.graph)
@@ -171,6 +182,13 @@ def write_policy(folder: Path, stem: str, agent: Agent, result: Result, form: st
     write_record(folder / POLICIES / f"{stem}.json", record)
 
 
+def _read(graph: Path) -> bytes:
+    try:
+        return graph.read_bytes()
+    except OSError as e:
+        raise OffmarlError(f"{graph}: cannot be read: {e.strerror or e}; --graphs needs one for every seed") from e
+
+
 def _claims(results: Sequence[Result]) -> dict[str, float]:
     means: dict[str, list[float]] = defaultdict(list)
     for r in results:
@@ -178,7 +196,9 @@ def _claims(results: Sequence[Result]) -> dict[str, float]:
     return {dataset: float(np.mean(values)) for dataset, values in means.items()}
 
 
-def _fill(folder: Path, submission: Submission, results: Sequence[Result], form: str) -> None:
+def _fill(
+    folder: Path, submission: Submission, results: Sequence[Result], form: str, graphs: Path | None = None
+) -> None:
     for result in results:
         stem, run_dir = stem_of(result), runs_dir() / result_key(result)
         write_record(folder / RESULTS / f"{stem}.json", result)
@@ -192,7 +212,8 @@ def _fill(folder: Path, submission: Submission, results: Sequence[Result], form:
                 f"{result.agent} on {result.dataset}, seed {result.seed}: its run is not in {run_dir}, so its policy "
                 "cannot be submitted; evaluate it again, or submit results alone with --policies none"
             )
-        write_policy(folder, stem, load_agent(run_dir), result, form)
+        graph = None if graphs is None else graphs / f"{stem}{ONNX_SUFFIX}"
+        write_policy(folder, stem, load_agent(run_dir), result, form, graph)
     write_record(folder / SUBMISSION, submission)
 
 
@@ -208,6 +229,7 @@ def submit(
     authors: Sequence[str] = (),
     url: str | None = None,
     policies: str = "auto",
+    graphs: Path | None = None,
     readme: str | None = None,
     results: Path | None = None,
 ) -> Path:
@@ -224,6 +246,7 @@ def submit(
         authors: names.
         url: of code or paper.
         policies: one of ``FORMS``.
+        graphs: folder with one graph per result, ``STEM.onnx``, to take instead of exporting them.
         readme: more words, as Markdown.
         results: folder of results; None: ``$OFFMARL_HOME/results``.
 
@@ -236,7 +259,7 @@ def submit(
     """
     if out.exists():
         raise OffmarlError(f"{out} exists; choose another --out, or delete it first")
-    form = _form(policies, agent)
+    form = "onnx" if graphs is not None else _form(policies, agent)
     chosen = chosen_results(agent, datasets, preset, overrides or {}, results)
     submission = Submission(
         format=FORMAT, name=name, agent=agent, preset=preset, overrides=dict(overrides or {}),
@@ -250,7 +273,7 @@ def submit(
     except OSError as e:
         raise OffmarlError(f"cannot write {out}: {e.strerror or e}; choose a writable place with --out") from e
     try:
-        _fill(temporary, submission, chosen, form)
+        _fill(temporary, submission, chosen, form, graphs)
         if readme is not None:
             write_atomic(temporary / README, readme.encode())
         temporary.chmod(FOLDER_MODE)

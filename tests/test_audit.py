@@ -74,23 +74,23 @@ def all_illegal(columns: Columns) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (put("observations", (12, 0, 0), np.nan), r"observations finite: 1 rows, .* row 12 \(episode 1, step 3\)"),
-        (put("state", (12, 0), np.inf), "state finite: 1 rows"),
-        (put("rewards", 12, np.nan), "rewards finite: 1 rows"),
+        (put("observations", (12, 0, 0), np.nan), "NaN or infinity in observations: 1 step, the first is episode 1, step 3, agent 0"),
+        (put("state", (12, 0), np.inf), "NaN or infinity in state: 1 step, the first is episode 1, step 3"),
+        (put("rewards", 12, np.nan), "NaN or infinity in rewards: 1 step"),
         (put("behavior_logprob", (12, 0), np.nan), "behavior_logprob finite: 1 rows"),
-        (one_illegal, "actions legal: 1 rows, the first is row 3"),
-        (all_illegal, "a legal action for every agent: 1 rows"),
-        (put("actions", (8, 0), 1), "actions of last rows are 0: 1 rows, the first is row 8"),
+        (one_illegal, "illegal actions were taken: 1 step, the first is episode 0, step 3, agent 1"),
+        (all_illegal, "an agent has no legal action: 1 step"),
+        (put("actions", (8, 0), 1), "actions of last rows are 0: 1 rows, the first is episode 0, step 8"),
         (put("rewards", 8, 1), "rewards of last rows are 0: 1 rows"),
         (put("behavior_level", (8, 0), 1), "behavior_level of last rows is -1: 1 rows"),
         (put("behavior_policy", (8, 0), 1), "behavior_policy of last rows is -1: 1 rows"),
         (put("episode_id", 3, 7), "one episode_id an episode: 1 rows"),
-        (put("episode_id", slice(9, 18), 0), "episode_id unique: 1 ids are used again"),
-        (put("behavior_level", (3, 0), 3), "behavior_level from -1 to 2: 1 rows"),
+        (put("episode_id", slice(9, 18), 0), "episode_id is not unique: 1 ids are used again"),
+        (put("behavior_level", (3, 0), 3), "error: file: .*behavior_level"),
         (put("behavior_policy", (3, 0), -2), "behavior_policy at least -1: 1 rows"),
         (put("behavior_logprob", (3, 0), 0.5), "behavior_logprob at most 0: 1 rows"),
-        (twice, "no episode twice: 1 of 40 are copies, the first is episode 1; give every episode its own seed"),
-        (put("behavior_level", (slice(8), 3), 1), "composition as in the recipe: 50%"),
+        (twice, "copies of each other: 1 of 40 are copies, the first is episode 1 of 0; 97.5% are unique; give every"),
+        (put("behavior_level", (slice(8), 3), 1), "who played is not what the recipe says: 50%"),
         (put("rewards", 0, 0.125), "metadata 'return_mean': states"),
     ],
 )  # fmt: skip
@@ -103,10 +103,10 @@ def test_each_way_of_breaking_it_is_found(sound: Path, tmp_path: Path, spoil: Sp
 def test_warnings_do_not_fail(sound: Path, tmp_path: Path) -> None:
     changing = spoiled(sound, tmp_path, put("behavior_level", (3, 0), 1))
     assert changing.ok
-    assert "warning: one behaviour level an agent and episode: 1 rows" in str(changing)
+    assert "warning: not one behaviour level an agent and episode: 1 rows" in str(changing)
     nothing = spoiled(sound, tmp_path, put("rewards", slice(None), 0), return_mean=0)
     assert nothing.ok
-    assert "warning: rewards: all are 0" in str(nothing)
+    assert "warning: no reward: all are 0" in str(nothing)
 
 
 def test_episodes_of_the_wrong_length_are_found(sound: Path, tmp_path: Path) -> None:
@@ -118,9 +118,9 @@ def test_episodes_of_the_wrong_length_are_found(sound: Path, tmp_path: Path) -> 
         columns["is_last"][3] = columns["is_first"][4] = True
         columns["timestep"][:9] = [0, 1, 2, 3, 0, 1, 2, 3, 4]
 
-    assert "error: length within the horizon: 1 episodes, up to 17 of 8 steps" in str(spoiled(sound, tmp_path, join))
+    assert "error: episodes beyond the horizon: 1 episodes, up to 17 of 8 steps" in str(spoiled(sound, tmp_path, join))
     found = str(spoiled(sound, tmp_path, cut))
-    assert "warning: episodes end or reach the horizon: 2 stop without is_terminal before step 8" in found
+    assert "warning: ends are not marked: 2 of 41 stop without a flag before step 8, the first is episode 0" in found
 
 
 def test_statements_and_hash_are_compared_with_the_content(sound: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_statements_and_hash_are_compared_with_the_content(sound: Path, tmp_path
         return
 
     assert "metadata 'steps': states 7, the content has 320" in str(spoiled(sound, tmp_path, nothing, steps=7))
-    assert "error: recipe in the metadata" in str(spoiled(sound, tmp_path, nothing, recipe="50%[x]"))
+    assert "error: the recipe in the metadata is none" in str(spoiled(sound, tmp_path, nothing, recipe="50%[x]"))
     with h5py.File(tmp_path / "x.h5", "r+") as file:
         file["rewards"][0] += 1
     assert "error: content hash: the file states" in str(verify(tmp_path / "x.h5"))

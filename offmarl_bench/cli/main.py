@@ -13,6 +13,7 @@ from offmarl_bench.cli.describe import describe
 from offmarl_bench.cli.evaluate import evaluate, table
 from offmarl_bench.cli.group import OffmarlGroup
 from offmarl_bench.cli.options import examples
+from offmarl_bench.cli.play import play
 from offmarl_bench.cli.pool import pool
 from offmarl_bench.cli.show import agents, datasets, envs
 from offmarl_bench.cli.train import train
@@ -69,6 +70,6 @@ def main(verbose: bool, quiet: bool) -> None:
 
 
 for _command in (
-    demo, envs, datasets, agents, generate, regenerate, manifest, describe, verify, pool, train, evaluate, table, bench,
+    demo, envs, datasets, agents, generate, regenerate, manifest, describe, verify, pool, play, train, evaluate, table, bench,
 ):  # fmt: skip
     main.add_command(_command)

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float64, Int, UInt64
 
 from offmarl_bench.envs.mpe.maps import MpeMap
+from offmarl_bench.envs.mpe.scene import draw
+from offmarl_bench.envs.mpe.world import World
+from offmarl_bench.envs.scene import Scene
 from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.types import Start, Step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """Where everything is, in double precision; K particles, agents first."""
-
-    positions: Float64[np.ndarray, "B K 2"]
-    velocities: Float64[np.ndarray, "B K 2"]
-    rewards: Float64[np.ndarray, " B"]
-    """Team reward of the last step, before it is rounded to single precision."""
 
 
 class MpeEnv:
@@ -75,6 +66,10 @@ class MpeEnv:
     def world(self) -> World:
         """A copy of the world: for pictures, planners and comparison with other implementations."""
         return World(positions=self._pos.copy(), velocities=self._vel.copy(), rewards=self._reward.copy())
+
+    def scene(self, lane: int) -> Scene:
+        """See Drawable."""
+        return draw(self._map, self.world(), lane)
 
     def place(self, positions: Float64[np.ndarray, "B K 2"], velocities: Float64[np.ndarray, "B K 2"]) -> Start:
         """Put every particle of every running lane somewhere; the clock goes on.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int, Shaped, UInt64
 
+from offmarl_bench.envs.scene import Scene
 from offmarl_bench.envs.smac.combat import UNIT
 from offmarl_bench.envs.smac.engine import BOOK, reset_lanes, step_lanes
 from offmarl_bench.envs.smac.layout import Flags, layout
 from offmarl_bench.envs.smac.maps import SmacMap
 from offmarl_bench.envs.smac.reward import rules
+from offmarl_bench.envs.smac.scene import draw
 from offmarl_bench.envs.smac.tables import tables
 from offmarl_bench.envs.smac.units import UNITS
 from offmarl_bench.errors import SpecMismatch
@@ -38,6 +40,7 @@ class SmacEnv:
         flags = flags or Flags()
         self.spec = make_spec(smac_map, flags)
         self.num_envs = num_envs
+        self._map = smac_map
         self._tables = tables(smac_map)
         self._layout = layout(smac_map, flags)
         self._rules = rules(smac_map, flags)
@@ -101,6 +104,10 @@ class SmacEnv:
                 f"{spec.id}: lane {b}, agent {spec.agents[i]}, step {self._books['t'][b]}: "
                 f"action {actions[b, i]} is illegal; legal actions are {np.flatnonzero(legal[b, i]).tolist()}"
             )
+
+    def scene(self, lane: int) -> Scene:
+        """See Drawable."""
+        return draw(self._map, self._tables, self.spec.agents, self._world[lane])
 
     def units(self) -> dict[str, Shaped[np.ndarray, "B ..."]]:
         """The present configuration under the names that ``observe`` takes: for replays, pictures and checks."""

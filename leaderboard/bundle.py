@@ -58,8 +58,9 @@ class Submission:
     created: str
     """Day, ISO 8601."""
     commit: str | None = None
-    """Commit of the source tree that made the bundle."""
+    """Commit of the source tree that made the first result."""
     versions: dict[str, str] = field(default_factory=dict)
+    """Of the software that made the first result."""
     deviations: tuple[str, ...] = ()
     """In what the agent differs from its paper, in its own words."""
     claims: dict[str, float] = field(default_factory=dict)

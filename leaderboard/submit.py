@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from leaderboard.bundle import (
     CURVES,
@@ -38,7 +39,8 @@ from leaderboard.bundle import (
     stem_of,
 )
 from leaderboard.onnx_export import export_policy
-from offmarl_bench import provenance, registry
+from leaderboard.text_check import check_words
+from offmarl_bench import registry
 from offmarl_bench.agent import Agent
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.checkpoint import write_tensors
@@ -93,7 +95,7 @@ def chosen_results(
     """The stored results of one agent: of each dataset the run configuration with most updates, then most seeds.
 
     Raises:
-        OffmarlError: there are none, or a dataset has none.
+        OffmarlError: there are none. UnknownName: a dataset has none.
     """
     mine = [
         r for r in load_results(directory)
@@ -104,7 +106,9 @@ def chosen_results(
         groups[r.dataset or ""].append(r)
     wanted = [_versioned(d, groups) for d in datasets] or sorted(groups)
     missing = [d for d in wanted if d not in groups]
-    if missing or not wanted:
+    if missing and groups:
+        raise registry.unknown(f"dataset with results of {agent}@{preset}", missing[0], sorted(groups))
+    if not wanted or missing:
         where = f" on {missing[0]}" if missing else ""
         settings = "".join(f" --set {k}={v}" for k, v in overrides.items())
         raise OffmarlError(
@@ -199,7 +203,7 @@ def _claims(results: Sequence[Result]) -> dict[str, float]:
 def _fill(
     folder: Path, submission: Submission, results: Sequence[Result], form: str, graphs: Path | None = None
 ) -> None:
-    for result in results:
+    for result in tqdm(results, desc="submission", unit="run", disable=None):
         stem, run_dir = stem_of(result), runs_dir() / result_key(result)
         write_record(folder / RESULTS / f"{stem}.json", result)
         curves = curves_of(run_dir)
@@ -255,18 +259,20 @@ def submit(
 
     Raises:
         OffmarlError: no such results, no policy, or the folder exists. UnknownName: no such agent.
-        FormatError: a run or result that is damaged.
+        FormatError: a run or result that is damaged, or words that validation refuses.
     """
     if out.exists():
         raise OffmarlError(f"{out} exists; choose another --out, or delete it first")
     form = "onnx" if graphs is not None else _form(policies, agent)
+    deviations = deviations_of(agent)
     chosen = chosen_results(agent, datasets, preset, overrides or {}, results)
     submission = Submission(
         format=FORMAT, name=name, agent=agent, preset=preset, overrides=dict(overrides or {}),
         description=description, authors=tuple(authors), url=url,
-        created=datetime.datetime.now(datetime.UTC).date().isoformat(), commit=provenance.commit(),
-        versions=provenance.versions(), deviations=deviations_of(agent), claims=_claims(chosen),
+        created=datetime.datetime.now(datetime.UTC).date().isoformat(), commit=chosen[0].commit,
+        versions=chosen[0].versions, deviations=deviations, claims=_claims(chosen),
     )  # fmt: skip
+    check_words(submission, f"submission {name[:40]!r}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,12 @@ def submit(
         description=description, authors=authors, url=url, policies=policies, graphs=graphs,
         readme=None if readme is None else readme.read_text(encoding="utf-8"),
     )  # fmt: skip
-    checked = validate(path, known=known_datasets(local=True), trust=True)
-    request = open_pull_request(path, hub) if hub is not None else None
+    try:
+        checked = validate(path, known=known_datasets(local=True), trust=True)
+        request = open_pull_request(path, hub) if hub is not None else None
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)  # so that the same command can be given again
+        raise
     size = sum((path / f).stat().st_size for f in bundle_files(path))
     if as_json:
         print_json(

@@ -10,7 +10,7 @@ import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,19 +21,15 @@ from offmarl_bench.collate import collate, gather
 from offmarl_bench.envs import get_spec, get_suite
 from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 from offmarl_bench.format.flatten import episode_at, flatten, row_starts_of
-from offmarl_bench.format.frame import to_frame
-from offmarl_bench.format.pymarl import write_pymarl
 from offmarl_bench.format.reader import read_dataset
 from offmarl_bench.format.schema import Columns
 from offmarl_bench.format.writer import write_dataset
 from offmarl_bench.hub.place import SCHEME
 from offmarl_bench.ids import SUFFIX, DatasetId, local_datasets, parse_dataset_id, path_of
 from offmarl_bench.manifest import compare
+from offmarl_bench.portable import Portable
 from offmarl_bench.recipes import qualities
 from offmarl_bench.types import LEVELS, Batch, EnvSpec, Episode
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +52,7 @@ class TorchEpisodes(torch.utils.data.Dataset[Episode]):
         return collate(episodes, self.dataset.spec, window=self.window)
 
 
-class Dataset:
+class Dataset(Portable):
     """Episodes of one environment, or a view of some of them.
 
     Attributes:
@@ -272,23 +268,6 @@ class Dataset:
         parts = [{name: c[a : a + t + 1] for name, c in self.columns.items()} for a, t in spans]
         write_dataset(target, self.spec, parts, {"dataset_id": None, **self.metadata})
         return target
-
-    def to_pandas(self, observations: bool = False) -> pd.DataFrame:
-        """One line per row: ``rewards``, ``actions.s1``, ``behavior_level.s1``, …
-
-        Args:
-            observations: also a column for each number of the state, observations and legal actions.
-        """
-        return to_frame(self.spec, self.columns, self.row_starts, self.lengths, observations)
-
-    def to_pymarl(self, path: str | Path) -> Path:
-        """Write padded episodes under PyMARL's names (``obs``, ``avail_actions``, ``filled``, …) as one HDF5 file.
-
-        Raises:
-            OffmarlError: the file exists or cannot be written.
-        """
-        write_pymarl(Path(path), self.spec, self.columns, self.row_starts, self.lengths)
-        return Path(path)
 
     def torch_dataset(self, window: int | None = None) -> TorchEpisodes:
         """Episodes for a ``DataLoader``; its ``collate`` makes padded batches (of at most ``window`` steps)."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from offmarl_bench.errors import OffmarlError
-from offmarl_bench.format.pymarl import BLOCK_EPISODES
+from offmarl_bench.interop.pymarl import BLOCK_EPISODES
 from offmarl_bench.loader import Dataset
 from offmarl_bench.types import EnvSpec
 from tests.test_format import SPEC, episodes

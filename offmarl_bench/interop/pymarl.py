@@ -1,9 +1,15 @@
-"""Export for PyMARL's descendants (OffPyMARL, CFCQL, …): padded episodes under the names of their ``EpisodeBatch``."""
+"""PyMARL's descendants (OffPyMARL, CFCQL, ICQ, …): padded episodes under the names of their ``EpisodeBatch``.
+
+Spec and metadata go along as an attribute that those programs never look at, so the way back needs no help. Reading
+is ``offmarl_bench.foreign.pymarl``.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,18 +17,43 @@ from jaxtyping import Int64, Shaped
 
 from offmarl_bench.errors import OffmarlError
 from offmarl_bench.format.chunks import GZIP_LEVEL
+from offmarl_bench.format.metadata import ATTRIBUTE, encode
 from offmarl_bench.format.schema import Columns
+from offmarl_bench.format.writer import LIBRARY
+from offmarl_bench.interop.losses import Loss, behaviour, renumbered
 from offmarl_bench.types import EnvSpec
 
 BLOCK_EPISODES = 256
-"""Episodes padded at a time; bounds memory."""
+"""Episodes padded at a time; bounds memory, as does the next."""
+BLOCK_BYTES = 1 << 30
+
+
+def losses(columns: Columns, first: Int64[np.ndarray, " E"]) -> list[Loss]:
+    """What a PyMARL file does not hold."""
+    return [*behaviour(columns, first), *renumbered(columns, first)]
+
+
+def _width(spec: EnvSpec, lengths: Int64[np.ndarray, " E"]) -> int:
+    """Padded rows of an episode: its observations up to the time limit."""
+    return max(spec.horizon, int(lengths.max(initial=1))) + 1
+
+
+def _step(path: Path, spec: EnvSpec, columns: Columns, width: int) -> int:
+    """Episodes padded at a time."""
+    each = width * (sum(c[:1].nbytes for c in columns.values()) + 8 * spec.N * spec.A)
+    if each > BLOCK_BYTES:
+        raise OffmarlError(
+            f"{path}: PyMARL pads every episode to the horizon, and {width} rows are {each} bytes an episode; give the "
+            "dataset's spec its true horizon"
+        )
+    return min(BLOCK_EPISODES, max(1, BLOCK_BYTES // each))
 
 
 def _block(
-    spec: EnvSpec, columns: Columns, first: Int64[np.ndarray, " E"], lengths: Int64[np.ndarray, " E"]
+    spec: EnvSpec, columns: Columns, first: Int64[np.ndarray, " E"], lengths: Int64[np.ndarray, " E"], width: int
 ) -> dict[str, Shaped[np.ndarray, "E L ..."]]:
-    """Some episodes as (E, horizon + 1, …) arrays, zero after their ends."""
-    clock = np.arange(spec.horizon + 1)
+    """Some episodes as (E, width, …) arrays, zero after their ends."""
+    clock = np.arange(width)
     rows = first[:, None] + np.minimum(clock, lengths[:, None])
     seen = clock <= lengths[:, None]
 
@@ -49,7 +80,12 @@ def _block(
 
 
 def write_pymarl(
-    path: Path, spec: EnvSpec, columns: Columns, first: Int64[np.ndarray, " E"], lengths: Int64[np.ndarray, " E"]
+    path: Path,
+    spec: EnvSpec,
+    columns: Columns,
+    first: Int64[np.ndarray, " E"],
+    lengths: Int64[np.ndarray, " E"],
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write episodes as one HDF5 file of (E, horizon + 1, …) arrays: ``obs state actions reward terminated filled …``.
 
@@ -57,23 +93,29 @@ def write_pymarl(
     itself. That is what PyMARL's runner stores and its learners expect.
 
     Raises:
-        OffmarlError: the file exists or cannot be written.
+        OffmarlError: the file exists or cannot be written, there are no episodes, or the horizon is absurd.
     """
     if path.exists():
         raise OffmarlError(f"{path} exists already; choose another name, or remove it first")
+    if not len(first):
+        raise OffmarlError(f"{path}: there are no episodes to write; loosen the filter")
+    width = _width(spec, lengths)
+    step = _step(path, spec, columns, width)
+    about = encode(spec, "", metadata or {})
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w") as file:
-            for at in range(0, len(first), BLOCK_EPISODES):
-                stop = min(at + BLOCK_EPISODES, len(first))
-                for name, block in _block(spec, columns, first[at:stop], lengths[at:stop]).items():
+        with h5py.File(temporary, "w", libver=LIBRARY) as file:
+            for at in range(0, len(first), step):
+                stop = min(at + step, len(first))
+                for name, block in _block(spec, columns, first[at:stop], lengths[at:stop], width).items():
                     if name not in file:
                         file.create_dataset(
                             name, (len(first), *block.shape[1:]), block.dtype, chunks=(1, *block.shape[1:]),
                             compression="gzip", compression_opts=GZIP_LEVEL, shuffle=True,
                         )  # fmt: skip
                     file[name][at:stop] = block
+            file.attrs[ATTRIBUTE] = about
         temporary.replace(path)
     except (OSError, RuntimeError) as e:
         raise OffmarlError(f"cannot write {path}: {e}; free some space or choose another place") from e

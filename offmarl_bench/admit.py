@@ -68,7 +68,7 @@ def _reproducible(entry: Published, path: Path) -> None:
         )
 
 
-def add(paths: Sequence[Path]) -> list[Published]:
+def admit(paths: Sequence[Path]) -> list[Published]:
     """Add files to the manifest; all of them or, if one is refused, none.
 
     Returns:

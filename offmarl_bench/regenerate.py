@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from offmarl_bench.admit import entry_of
 from offmarl_bench.envs import get_spec, get_suite, split_id
 from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 from offmarl_bench.executors import Executor
@@ -20,7 +21,6 @@ from offmarl_bench.generate import generate
 from offmarl_bench.ids import SUFFIX, path_of
 from offmarl_bench.manifest import Published, find_published
 from offmarl_bench.pool import SHIPPED, Pool, load_pool, pools_dir
-from offmarl_bench.publish import entry_of
 from offmarl_bench.recipes import RECIPES, parse_recipe
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,8 @@ PURPOSES = {
     "verify": 7,
     "bench": 8,
     "curve": 9,
+    "subsample": 10,
+    "twin": 11,
 }
 
 

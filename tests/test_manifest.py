@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from offmarl_bench import manifest, publish, recipes, regenerate
+from offmarl_bench import admit, manifest, recipes, regenerate
 from offmarl_bench.envs import get_spec
 from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 from offmarl_bench.generate import generate
@@ -19,7 +19,6 @@ from offmarl_bench.ids import DatasetId, parse_dataset_id
 from offmarl_bench.loader import load_dataset
 from offmarl_bench.manifest import Published, compare, find_published, published, seal
 from offmarl_bench.pool import SHIPPED, load_pool, save_pool
-from offmarl_bench.publish import add
 from offmarl_bench.recipes import RECIPES, parse_recipe
 from offmarl_bench.shelf import list_datasets
 from tests.toy_pool import toy_pool
@@ -60,7 +59,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
     """An empty manifest, and a package that ships the toy pool; returns the folder of that pool."""
     monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.json")
     monkeypatch.setattr(manifest, "LOCK", tmp_path / "manifest_lock.json")
-    for module in (publish, regenerate):
+    for module in (admit, regenerate):
         monkeypatch.setattr(module, "SHIPPED", tmp_path / "shipped")
     manifest.store({})
     return save_pool(toy_pool(), tmp_path / "shipped" / "toy" / "signals").parent
@@ -73,7 +72,7 @@ def make(shelf: Path, **changes: object) -> Path:
 
 def test_an_entry_says_how_it_was_made_and_what_came_out(shelf: Path) -> None:
     path = make(shelf)
-    (entry,) = add([path])
+    (entry,) = admit.admit([path])
     data = load_dataset(path)
     assert (entry.id, entry.seed, entry.episodes, entry.backend) == (LOW, 0, 40, "toy-1")
     assert (entry.rows, entry.file_bytes) == (40 * 9, path.stat().st_size)
@@ -82,7 +81,7 @@ def test_an_entry_says_how_it_was_made_and_what_came_out(shelf: Path) -> None:
     assert [c["composition"] for c in entry.compositions] == ["[a1r,a2r,b1r,b2r]", "[a1r,a2e,b1r,b2e]"]
     assert published() == {LOW: entry}
     assert find_published("toy/signals/low") == entry
-    assert add([path]) == [entry], "adding it again changes nothing"
+    assert admit.admit([path]) == [entry], "adding it again changes nothing"
     with pytest.raises(UnknownName, match=r"unknown published dataset 'toy/signals/lo'. Did you mean 'toy/signals/lo"):
         find_published("toy/signals/lo")
 
@@ -97,7 +96,7 @@ def test_an_entry_says_how_it_was_made_and_what_came_out(shelf: Path) -> None:
     ],
 )
 def test_an_entry_that_changes_is_refused(shelf: Path, field: str, value: object, what: str) -> None:
-    add([make(shelf)])
+    admit.admit([make(shelf)])
     raw = json.loads(manifest.MANIFEST.read_text())
     raw["datasets"][0][field] = value
     manifest.MANIFEST.write_text(json.dumps(raw))
@@ -106,7 +105,7 @@ def test_an_entry_that_changes_is_refused(shelf: Path, field: str, value: object
 
 
 def test_an_entry_without_a_seal_is_refused(shelf: Path) -> None:
-    (entry,) = add([make(shelf)])
+    (entry,) = admit.admit([make(shelf)])
     manifest.store({LOW: entry, "toy/signals/low-v2": replace(entry, id="toy/signals/low-v2")})
     lock = json.loads(manifest.LOCK.read_text())
     assert lock["entries"][LOW] == seal(entry)
@@ -117,24 +116,24 @@ def test_an_entry_without_a_seal_is_refused(shelf: Path) -> None:
 
 
 def test_a_published_version_is_not_published_again_with_other_content(shelf: Path, tmp_path: Path) -> None:
-    (entry,) = add([make(shelf)])
+    (entry,) = admit.admit([make(shelf)])
     other = make(shelf, seed=1, out=tmp_path / "other.h5")
     with pytest.raises(FormatError, match=rf"{LOW} is published with other content .*: raise `version` of its recipe"):
-        add([other])
+        admit.admit([other])
     assert published() == {LOW: entry}
 
 
 def test_what_nobody_could_make_again_is_not_published(shelf: Path, tmp_path: Path) -> None:
     custom = make(shelf, quality=None, recipe="100%[a1r,a2r,b1r,b2r]", out=tmp_path / "custom.h5")
     with pytest.raises(FormatError, match=r"toy/signals/custom-\w+-v1 is no named recipe; add one to RECIPES"):
-        add([custom])
+        admit.admit([custom])
     pool = make(shelf, pool=toy_pool(epsilon=0.2), out=tmp_path / "pool.h5")
     with pytest.raises(FormatError, match=r"nobody could make .* again: pool is \w+, but this package has \w+;"):
-        add([pool])
+        admit.admit([pool])
     saved = load_dataset(make(shelf, out=tmp_path / "low.h5"))
     saved.metadata = {"dataset_id": LOW}
     with pytest.raises(FormatError, match=r"only what `offmarl-bench generate` makes can be published, but its meta"):
-        add([saved.save(tmp_path / "saved.h5")])
+        admit.admit([saved.save(tmp_path / "saved.h5")])
     assert published() == {}
 
 
@@ -143,11 +142,11 @@ def test_a_file_with_faults_is_not_published(shelf: Path) -> None:
     with h5py.File(path, "a") as file:
         file["rewards"][3] = 100
     with pytest.raises(FormatError, match=r"has faults, the first: error: content hash: the file states"):
-        add([path])
+        admit.admit([path])
 
 
 def test_a_version_made_with_other_settings_is_said_to_differ(shelf: Path, caplog: pytest.LogCaptureFixture) -> None:
-    add([make(shelf)])
+    admit.admit([make(shelf)])
     assert next((d.id, d.status, d.published) for d in list_datasets()) == (LOW, "published", True)
     with caplog.at_level(logging.WARNING):
         path = make(shelf, episodes=10, seed=3, overwrite=True)
@@ -166,7 +165,7 @@ def test_a_version_made_with_other_settings_is_said_to_differ(shelf: Path, caplo
 
 def test_the_shelf_lists_here_published_and_what_could_be_made(shelf: Path, home: Path) -> None:
     path = make(shelf)
-    (entry,) = add([path])
+    (entry,) = admit.admit([path])
     make(shelf, quality=None, recipe="100%[a1m,a2m,b1m,b2m]", dataset=DatasetId("toy", "signals", "mine", 1))
     shutil.copy(path, path.with_name("low-v7.h5"))
     found = {d.id: d for d in list_datasets()}
@@ -184,7 +183,7 @@ def test_the_shelf_lists_here_published_and_what_could_be_made(shelf: Path, home
 
 
 def test_the_same_settings_may_give_other_content(shelf: Path) -> None:
-    (entry,) = add([make(shelf)])
+    (entry,) = admit.admit([make(shelf)])
     made = {"dataset_id": LOW, "content_hash": "0" * 64, "signature": entry.deciding}
     status, why = compare(made)
     assert (status, why) == ("differs", "the same settings gave other content: other arithmetic, or other software")
@@ -198,7 +197,7 @@ def again(entry: Published, **changes: object) -> None:
 
 def test_regenerating_gives_the_same_bits(shelf: Path, home: Path, tmp_path: Path) -> None:
     path = make(shelf)
-    (entry,) = add([path])
+    (entry,) = admit.admit([path])
     there = regenerate.regenerate("toy/signals/low", progress=False)
     assert (there.outcome, there.path, there.content_hash) == ("identical", None, entry.content_hash)
     assert [p.name for p in path.parent.iterdir()] == ["low-v1.h5"], "compared beside it, then removed"
@@ -214,7 +213,7 @@ def test_regenerating_gives_the_same_bits(shelf: Path, home: Path, tmp_path: Pat
 
 
 def test_other_arithmetic_is_told_from_other_data(shelf: Path, tmp_path: Path) -> None:
-    (entry,) = add([make(shelf)])
+    (entry,) = admit.admit([make(shelf)])
     again(entry, content_hash="0" * 64)
     found = regenerate.regenerate(LOW, out=tmp_path / "a.h5", progress=False)
     assert found.outcome == "statistics agree"
@@ -227,7 +226,7 @@ def test_other_arithmetic_is_told_from_other_data(shelf: Path, tmp_path: Path) -
 
 
 def test_the_allowance_is_five_standard_errors(shelf: Path) -> None:
-    (entry,) = add([make(shelf)])
+    (entry,) = admit.admit([make(shelf)])
     old = replace(entry, returns={**entry.returns, "mean": 5.0, "std": 3.0, "episodes": 100})
     new = replace(entry, returns={**entry.returns, "mean": 7.1, "std": 4.0, "episodes": 100})
     mean, spread, *_ = regenerate.compare_statistics(old, new)
@@ -243,7 +242,7 @@ def test_another_pool_or_simulator_is_said_before_anything_is_played(
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(shelf)
-    (entry,) = add([path])
+    (entry,) = admit.admit([path])
     path.unlink()
     again(entry, pool_hash="1" * 64)
     with pytest.raises(
@@ -264,7 +263,7 @@ def test_a_version_whose_recipe_has_changed_since_is_made_from_what_was_publishe
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(shelf)
-    (entry,) = add([path])
+    (entry,) = admit.admit([path])
     path.unlink()
     newer = replace(RECIPES["toy/signals", "low"], text="100%[a1m,a2m,b1m,b2m]", version=2)
     monkeypatch.setitem(recipes.RECIPES, ("toy/signals", "low"), newer)

@@ -34,9 +34,12 @@ def _kind(discrete: bool) -> str:
     return "discrete" if discrete else "continuous"
 
 
-@click.command(epilog=examples("offmarl-bench datasets", "offmarl-bench datasets --json"))
+@click.command(
+    epilog=examples("offmarl-bench datasets", "offmarl-bench datasets --remote", "offmarl-bench datasets --json")
+)
+@click.option("--remote", is_flag=True, help="Also ask the Hub which it has.")
 @json_option
-def datasets(as_json: bool) -> None:
+def datasets(remote: bool, as_json: bool) -> None:
     """List the datasets: those under $OFFMARL_HOME, then those that were published or that `generate` can make.
 
     \b
@@ -44,27 +47,32 @@ def datasets(as_json: bool) -> None:
     differs        here, but not what was published under its id; the reason stands below
     not published  here, with an id that no published version has
     damaged        here, but cannot be read
-    not here       one `offmarl-bench regenerate ID` or `generate` away
+    not here       one `offmarl-bench pull`, `regenerate` or `generate` away
     """  # noqa: D301  (click wants the backspace itself)
-    from offmarl_bench import shelf
+    from offmarl_bench import hub, shelf
 
-    found = shelf.list_datasets()
+    found = shelf.list_datasets(hub.remote_versions if remote else None)
     if as_json:
         print_json([shelf.as_json(entry) for entry in found])
         return
-    header = ("dataset", "status", "episodes", "mean return", "MB", "hash", "recipe")
+    header = ("dataset", "status", *(("Hub",) if remote else ()), "episodes", "mean return", "MB", "hash", "recipe")
     rows = [
-        (d.id, d.status, d.episodes, d.mean_return, d.megabytes, (d.content_hash or "")[:DIGITS] or None, d.recipe)
+        (d.id, d.status, *(("yes" if d.remote else "no",) if remote else ()), d.episodes, d.mean_return, d.megabytes,
+         (d.content_hash or "")[:DIGITS] or None, d.recipe)
         for d in found
-    ]
+    ]  # fmt: skip
     click.echo(text_table(header, rows))
     for entry in found:
         if entry.why:
             click.echo(f"{entry.id} {entry.status}: {entry.why}")
-    if any(d.path is None and d.published for d in found):
-        click.echo("Published, not here: offmarl-bench regenerate DATASET")
-    if any(d.path is None and not d.published for d in found):
-        click.echo("Never published: offmarl-bench generate SUITE MAP --quality Q")
+    missing = [d for d in found if d.path is None]
+    for what, command, there in (
+        ("On the Hub, not here", "pull DATASET", any(d.remote for d in missing)),
+        ("Published, not here", "regenerate DATASET", any(d.published for d in missing)),
+        ("Never published", "generate SUITE MAP --quality Q", any(not d.published for d in missing)),
+    ):
+        if there:
+            click.echo(f"{what}: offmarl-bench {command}")
 
 
 @click.command()

@@ -103,7 +103,7 @@ def add(files: tuple[Path, ...], as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from offmarl_bench.publish import add as run
+    from offmarl_bench.admit import admit as run
 
     found = run(files)
     if as_json:

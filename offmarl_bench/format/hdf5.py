@@ -13,7 +13,7 @@ from pathlib import Path
 
 import h5py
 
-from offmarl_bench.errors import FormatError
+from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.format.chunks import DEFLATE_MAX_RATIO
 
 REMEDY = "generate or download the file again"
@@ -37,7 +37,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except FormatError:
+    except OffmarlError:
         raise
     except PermissionError as e:
         raise FormatError(f"{path}: {e.strerror}; make the file readable") from e

@@ -46,19 +46,20 @@ def compositions(
     ]
 
 
-def summarise(spec: EnvSpec, columns: Mapping[str, Shaped[np.ndarray, "R ..."]]) -> dict[str, Any]:
-    """The statistics that stand in the metadata (see ``docs/format.md``).
+def summarise_episodes(
+    spec: EnvSpec, returns: Float64[np.ndarray, " E"], lengths: Int64[np.ndarray, " E"], levels: Int[np.ndarray, "E N"]
+) -> dict[str, Any]:
+    """The statistics that stand in the metadata (see ``docs/format.md``), from one number an episode."""
+    return {
+        "episodes": len(returns), "steps": int(lengths.sum()), "return_mean": float(returns.mean()),
+        "length_mean": float(lengths.mean()), "length_std": float(lengths.std()),
+        "returns": describe_returns(returns), "compositions": compositions(spec, levels, returns),
+    }  # fmt: skip
 
-    Args:
-        spec: the environment.
-        columns: at least those in ``NEEDED``.
-    """
+
+def summarise(spec: EnvSpec, columns: Mapping[str, Shaped[np.ndarray, "R ..."]]) -> dict[str, Any]:
+    """The same from flat columns, of which it needs those in ``NEEDED``."""
     starts = np.flatnonzero(columns["is_first"])
     returns = np.add.reduceat(np.asarray(columns["rewards"], np.float64), starts)
     lengths: Int64[np.ndarray, " E"] = np.diff(np.append(starts, len(columns["is_first"]))) - 1
-    return {
-        "episodes": len(starts), "steps": int(lengths.sum()), "return_mean": float(returns.mean()),
-        "length_mean": float(lengths.mean()), "length_std": float(lengths.std()),
-        "returns": describe_returns(returns),
-        "compositions": compositions(spec, np.asarray(columns["behavior_level"])[starts], returns),
-    }  # fmt: skip
+    return summarise_episodes(spec, returns, lengths, np.asarray(columns["behavior_level"])[starts])

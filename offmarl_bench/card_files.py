@@ -32,7 +32,7 @@ from offmarl_bench.records import MAX_BYTES
 
 LIST = "README.md"
 BEGIN, END = "<!-- cards: made by `offmarl-bench card`, do not edit -->", "<!-- end of cards -->"
-NUMBERS = re.compile(r"\[\s+(-?[\d.][^\[\]{}\"]*?)\s+\]")
+NUMBERS = re.compile(r"\[\n\s*(-?[\d.][^\[\]{}\"]*?)\n\s*\]")
 """A list of numbers that ``json.dumps`` spread over lines."""
 
 

@@ -132,7 +132,7 @@ def _returns(found: Description, figure: Figure) -> None:
     low.set_yticks([-k for k in range(len(groups))], [percent(sum(p.share for p in g)) for g, _ in groups])
     low.set_ylim(-len(groups) + 0.45, 0.55)
     low.grid(axis="y", visible=False)
-    low.set_xlabel("undiscounted team return        (● mean, ━ middle half of the episodes)")
+    low.set_xlabel("undiscounted team return        (○ mean, ━ middle half of the episodes)")
 
 
 def _agents(found: Description, figure: Figure) -> None:
@@ -210,7 +210,9 @@ def pictures(found: Description) -> dict[str, bytes]:
 
 def _png(found: Description, name: str) -> bytes:
     more = AGENT_INCHES * max(0, len(found.agents) - 5) if name != "returns" else 0.0
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # not the user's style: the same numbers give the same picture everywhere
+        mpl.rcParams.update(STYLE)
         figure = Figure(figsize=(SIZE[0], SIZE[1] + more), dpi=DPI, layout="constrained")
         canvas: Any = FigureCanvasAgg(figure)  # untyped in matplotlib
         if name != "returns":  # its own title says it

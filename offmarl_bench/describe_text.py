@@ -25,7 +25,9 @@ SHADES = dict(zip(SHOWN, "░▒█·", strict=True))
 COLOURS = dict(zip(SHOWN, ("33", "36", "94", "90"), strict=True))
 """ANSI: yellow, cyan, bright blue, grey; told apart with any colour vision."""
 BLOCKS = " ▁▂▃▄▅▆▇█"
-COLUMN = 15
+TINY = 1e-9
+"""Less than one episode in any dataset: a rest that rounding left."""
+COLUMN = 16
 """Columns of a level in the table of agents."""
 KEYS = {"recipe": "recipe", "command": "made by", "backend": "backend", "content_hash": "content hash"}
 """Provenance that the page ends with; the rest is in ``--json`` and on the card."""
@@ -143,15 +145,14 @@ class _Page:
         return f"{percent(p.share):>{COLUMN - 8}}{p.returns.mean:>8.2f}"
 
     def _bar(self, mine: dict[str, Played], length: int) -> str:
-        out, at, share = "", 0, 0.0
-        for level in LEVELS:
-            share += mine[level].share if level in mine else 0.0
-            end = round(share * length)
-            if level in mine and end == at < length:
-                end += 1  # what is there shows, however rare
-            out += self.paint(SHADES[level] * (end - at), level)
-            at = end
-        return out + self.paint(SHADES[UNKNOWN_LEVEL] * (length - at), UNKNOWN_LEVEL)
+        shares = {level: mine[level].share for level in LEVELS if level in mine}
+        rest = 1 - sum(shares.values())
+        if rest > TINY:
+            shares[UNKNOWN_LEVEL] = rest
+        # What is there shows, however rare: one column each, the others by share.
+        widths = {level: 1 + int(share * (length - len(shares))) for level, share in shares.items()}
+        widths[max(shares, key=lambda k: shares[k])] += length - sum(widths.values())
+        return "".join(self.paint(SHADES[level] * width, level) for level, width in widths.items())
 
     def histograms(self) -> Iterator[str]:
         """Returns and lengths, in one line each."""
@@ -163,11 +164,9 @@ class _Page:
         yield f"  return  {low:>7} {bars(counts, room)} {high}"
         counts = [sum(c) for c in zip(*(p.length_counts for p in d.parts), strict=True)]
         yield f"  length  {1:>7} {bars(counts, room)} {d.horizon}"
-        yield (
-            f"  mean length {_mean(d.lengths)} of at most {d.horizon} steps; {percent(d.terminated)} of the episodes "
-            "ended by themselves"
-        )
-        yield f"  {percent(d.rewarded)} of the steps carry reward"
+        yield f"  mean length {_mean(d.lengths)} of at most {d.horizon} steps"
+        ends, rewarded = percent(d.terminated), percent(d.rewarded)
+        yield f"  {ends} of the episodes end by themselves; {rewarded} of the steps have reward"
 
     def coverage(self) -> Iterator[str]:
         """How much of it is new."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.hub_server import HubServer
 
 # Before numba, torch or matplotlib are imported by a test module: two cores are shared by everything.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,3 +38,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "home"
     monkeypatch.setenv("OFFMARL_HOME", str(path))
     return path
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub on this machine that this process's client library talks to; nobody is logged in."""
+    from huggingface_hub import close_session, constants
+
+    from offmarl_bench.hub import bring
+
+    with HubServer(tmp_path / "hub") as server:
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        for name, value in server.environment(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        # What the library has read from the environment when it was imported, maybe by another test:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr(bring, "_silent", {})
+        yield server
+        close_session()

@@ -61,7 +61,9 @@ class Answer:
     flip: bool = False
     """Change one bit of the body on the way."""
     cut: int | None = None
-    """Close the connection after so many bytes."""
+    """Close the connection after so many bytes,"""
+    pause: float = 0.0
+    """and so many seconds."""
 
     @property
     def length(self) -> int:
@@ -309,8 +311,6 @@ def _paths(commit: Commit, request: Request) -> Answer:
 def answer_api(hub: Hub, request: Request) -> Answer:
     """The reply to anything that is not a file. Raises Refused."""
     parts = request.parts
-    if request.token is not None and request.user is None:
-        raise Refused(401, "Invalid credentials in Authorization header")
     if parts[0] == "lfs" and request.method == "PUT":
         hub.receive(parts[1], request.stream, request.size)
         request.left = 0

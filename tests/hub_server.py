@@ -64,6 +64,7 @@ class HubServer(Hub):
         self.seen: list[Seen] = []
         self.faults: list[_Planned] = []
         self.lock = threading.RLock()
+        self.leaving = threading.Event()
         hub = self
 
         class Handler(_Handler):
@@ -83,6 +84,7 @@ class HubServer(Hub):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.leaving.set()
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
@@ -118,6 +120,16 @@ class HubServer(Hub):
 
         def fault(_: Request, answer: Answer) -> Answer:
             return Answer(answer.status, answer.headers, answer.body, answer.file, answer.span, cut=after)
+
+        self._plan(pattern, times, fault, bodies=True)
+
+    def stall(self, pattern: str, after: int, seconds: float, times: int = 1) -> None:
+        """Send so many bytes of a body, then nothing for a while: time to kill a client."""
+
+        def fault(_: Request, answer: Answer) -> Answer:
+            reply = Answer(answer.status, answer.headers, answer.body, answer.file, answer.span, cut=after)
+            reply.pause = seconds
+            return reply
 
         self._plan(pattern, times, fault, bodies=True)
 
@@ -162,6 +174,8 @@ class HubServer(Hub):
     def _file(self, request: Request) -> Answer | None:
         """``/[datasets/]owner/name/resolve/REV/PATH`` and, for LFS files, ``/cdn/…``; None for anything else."""
         parts = request.parts
+        if request.token is not None and request.user is None:
+            raise Refused(401, "Invalid credentials in Authorization header")
         if parts[0] == "cdn" and request.method in ("GET", "HEAD"):
             request.named = parts[4]
             entry = self.repos[parts[1], parts[2]].commits[parts[3]].files[parts[4]]
@@ -199,6 +213,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         hub = self.server_hub
+        if hub.leaving.is_set():  # a connection that was kept open: nobody is here any more
+            self.close_connection = True
+            return
         address = urlsplit(self.path)
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         size = int(self.headers.get("Content-Length") or 0)
@@ -239,6 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
         if stop < length:
             self.wfile.flush()
+            self.server_hub.leaving.wait(answer.pause)
             self.close_connection = True
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815  (names that http.server calls)

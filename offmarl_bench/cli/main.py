@@ -12,6 +12,7 @@ from offmarl_bench.cli.demo import demo
 from offmarl_bench.cli.describe import describe
 from offmarl_bench.cli.evaluate import evaluate, table
 from offmarl_bench.cli.group import OffmarlGroup
+from offmarl_bench.cli.hub import pull, push
 from offmarl_bench.cli.options import examples
 from offmarl_bench.cli.play import play
 from offmarl_bench.cli.pool import pool
@@ -70,6 +71,7 @@ def main(verbose: bool, quiet: bool) -> None:
 
 
 for _command in (
-    demo, envs, datasets, agents, generate, regenerate, manifest, describe, verify, pool, play, train, evaluate, table, bench,
+    demo, envs, datasets, agents, generate, regenerate, manifest, describe, verify, pool, play, train, evaluate,
+    table, push, pull, bench,
 ):  # fmt: skip
     main.add_command(_command)

@@ -5,7 +5,7 @@ Writing to the Hub is ``offmarl_bench.publish``. Nothing here imports ``huggingf
 
 from __future__ import annotations
 
-from offmarl_bench.hub.pull import fetch as fetch
-from offmarl_bench.hub.pull import pull as pull
-from offmarl_bench.hub.pull import pull_if_there as pull_if_there
-from offmarl_bench.hub.pull import remote_versions as remote_versions
+from offmarl_bench.hub.bring import fetch as fetch
+from offmarl_bench.hub.bring import pull as pull
+from offmarl_bench.hub.bring import pull_if_there as pull_if_there
+from offmarl_bench.hub.bring import remote_versions as remote_versions

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from offmarl_bench import registry
@@ -73,6 +73,7 @@ class HubEntry:
 class _Raw:
     format: str
     env_id: str
+    licence: str
     files: tuple[dict[str, Any], ...]
 
 
@@ -82,6 +83,8 @@ class Listing:
 
     env_id: str
     """``suite/map``: a repository holds the datasets of one map."""
+    licence: str = ""
+    """The Hub's identifier of the data's licence, e.g. ``mit``; empty: not said yet."""
     files: tuple[HubEntry, ...] = ()
     """Sorted by id."""
 
@@ -112,11 +115,15 @@ class Listing:
 
     def with_file(self, entry: HubEntry) -> Listing:
         """This listing and one more file."""
-        return Listing(env_id=self.env_id, files=_sorted([*self.files, entry]))
+        return replace(self, files=_sorted([*self.files, entry]))
+
+    def at_most(self, version: int) -> Listing:
+        """This listing without the files of higher versions."""
+        return replace(self, files=tuple(f for f in self.files if (f.dataset.version or 0) <= version))
 
     def up_to(self, version: int) -> dict[str, HubEntry]:
         """For each quality its newest file whose version is at most ``version``: what the tag ``vN`` shows."""
-        return {f.dataset.quality: f for f in self.files if (f.dataset.version or 0) <= version}
+        return {f.dataset.quality: f for f in self.at_most(version).files}
 
     def versions(self) -> list[int]:
         """All version numbers that occur, ascending."""
@@ -124,7 +131,8 @@ class Listing:
 
     def to_bytes(self) -> bytes:
         """The content of ``manifest.json``."""
-        whole = {"format": FORMAT, "env_id": self.env_id, "files": [asdict(f) for f in self.files]}
+        files = [asdict(f) for f in self.files]
+        whole = {"format": FORMAT, "env_id": self.env_id, "licence": self.licence, "files": files}
         return f"{json.dumps(whole, indent=1, allow_nan=False)}\n".encode()
 
 
@@ -150,6 +158,6 @@ def parse_listing(content: bytes, where: str) -> Listing:
         )
     try:
         files = [from_json(HubEntry, f, f"{where}: file {k}") for k, f in enumerate(raw.files)]
-        return Listing(env_id=raw.env_id, files=_sorted(files))
+        return Listing(env_id=raw.env_id, licence=raw.licence, files=_sorted(files))
     except FormatError as e:
         raise FormatError(str(e) if where in str(e) else f"{where}: {e}; {advice}") from e

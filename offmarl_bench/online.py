@@ -96,6 +96,20 @@ class OnlineTraining:
         return self.epsilon_start + done * (self.epsilon_end - self.epsilon_start)
 
 
+MPE = OnlineTraining(
+    steps=240_000, lanes=64, updates_per_episode=0.75, save_every=10_000, test_every=20_000,
+    settings={"td_lambda": 0.6, "target_interval": 50, "gamma": 0.9, "reward_scale": 0.1},
+)  # fmt: skip
+"""The particle maps: short episodes, so more updates a step; rewards of −6 a step that never end, so a short horizon.
+With the defaults QMIX gets worse than untrained there (docs/pools.md)."""
+OF_SUITE = {"mpe": MPE}
+
+
+def training_of(suite: str) -> OnlineTraining:
+    """How the pools of a suite are trained."""
+    return OF_SUITE.get(suite, OnlineTraining())
+
+
 @runtime_checkable
 class OnlineAgent(Protocol):
     """What an agent needs besides ``Agent`` to be trained online: one update on a batch of whole episodes."""

@@ -21,7 +21,7 @@ from offmarl_bench.envs import get_spec, get_suite, make_env, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import LocalExecutor
 from offmarl_bench.home import runs_dir
-from offmarl_bench.online import CURVE, SNAPSHOTS, OnlineTraining, read_json_lines, score, train_seed
+from offmarl_bench.online import CURVE, SNAPSHOTS, OnlineTraining, read_json_lines, score, train_seed, training_of
 from offmarl_bench.policies import UniformPolicy
 from offmarl_bench.pool import Member, Pool, fingerprint, load_joint, pools_dir, save_pool
 from offmarl_bench.provenance import commit, versions
@@ -233,7 +233,7 @@ def train_pool(
 
     Args:
         env_id: ``suite/map``.
-        config: None means the defaults.
+        config: None means the suite's own.
         out: folder of the pool; None means ``$OFFMARL_HOME/pools/suite/map``, where ``load_pool`` looks first.
         work_dir: folder of the runs; None means ``$OFFMARL_HOME/runs/pools/suite/map``.
         workers: training seeds at the same time. Does not change the result.
@@ -245,8 +245,8 @@ def train_pool(
         UnknownName: no such environment. FormatError: the work folder holds runs with other settings.
         OffmarlError: the result lacks a level, or cannot be written.
     """
-    config = config or PoolTraining()
     suite, map_name = split_id(env_id)
+    config = config or PoolTraining(online=training_of(suite))
     get_spec(env_id)
     work = work_dir or runs_dir() / "pools" / suite / map_name
     target = out or pools_dir() / suite / map_name

@@ -85,14 +85,20 @@ def load(dataset: str, seconds: float, as_json: bool) -> None:
 
 @bench.command()
 @MAP
-@click.option("--agent", "agents", multiple=True, help="Repeatable; default: all that are registered.")
+@click.option("--agent", "agents", multiple=True, help="NAME or NAME@PRESET, repeatable; default: all registered.")
+@click.option("--length", "lengths", type=click.IntRange(min=1), multiple=True, help="Steps of episodes: 60 and 120.")
 @click.option("--device", default="cpu", show_default=True)
 @SECONDS
 @JSON
-def train(map_name: str, agents: tuple[str, ...], device: str, seconds: float, as_json: bool) -> None:
-    """Updates per second of every phase of the agents, on random play."""
+def train(
+    map_name: str, agents: tuple[str, ...], lengths: tuple[int, ...], device: str, seconds: float, as_json: bool
+) -> None:
+    """Seconds an update of every phase of the agents, and their share of the core's matrix-multiply rate."""
     from offmarl_bench import registry
-    from offmarl_bench.bench import bench_train
+    from offmarl_bench.bench_train import LENGTHS, bench_train
 
     chosen = agents or tuple(registry.names("agents"))
-    _print(bench_train(chosen, _env_id(map_name), seconds=seconds, device=device_name(device)), as_json)
+    rows = bench_train(
+        chosen, _env_id(map_name), lengths=lengths or LENGTHS, seconds=seconds, device=device_name(device)
+    )
+    _print(rows, as_json)

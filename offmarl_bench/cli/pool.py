@@ -29,10 +29,13 @@ def pool_train(
 
     A killed run goes on where it stopped; a finished one is made longer by asking for more steps.
     """
-    from offmarl_bench.online import OnlineTraining
+    from dataclasses import replace
+
+    from offmarl_bench.online import training_of
     from offmarl_bench.pool_train import PoolTraining, train_pool
 
-    online = OnlineTraining() if steps is None else OnlineTraining(steps=steps)
+    online = training_of(suite)
+    online = online if steps is None else replace(online, steps=steps)
     config = PoolTraining(seeds=tuple(range(seeds)), online=online)
     click.echo(train_pool(f"{suite}/{map_name}", config, workers=workers, out=out))
 

@@ -16,19 +16,15 @@ from typing import Any
 
 import numba
 import numpy as np
-import torch
 from jaxtyping import Shaped
 
-from offmarl_bench.agent import make_agent
 from offmarl_bench.envs import get_suite, make_env, split_id
 from offmarl_bench.envs.base import BatchedEnv
 from offmarl_bench.format.chunks import cores
 from offmarl_bench.generate import generate
-from offmarl_bench.loader import Dataset, load_dataset
-from offmarl_bench.policies import UniformPolicy
+from offmarl_bench.loader import load_dataset
 from offmarl_bench.provenance import commit, versions
-from offmarl_bench.rollout import rollout
-from offmarl_bench.seeding import episode_seeds, generator
+from offmarl_bench.seeding import generator
 from offmarl_bench.train import one_thread
 from offmarl_bench.types import EnvSpec, Start, Step
 
@@ -42,8 +38,6 @@ BATCH = 32
 """Episodes per batch, as all agents train with."""
 WARM_UP = 3
 """Updates before the clock starts."""
-TRAIN_EPISODES = 256
-"""Episodes of random play that agents are timed on."""
 TICK = 1e-9
 """Seconds; keeps a rate finite where the clock of the CPU did not move."""
 LOADS = 3
@@ -183,7 +177,7 @@ def bench_load(dataset: str | Path, *, seconds: float = SECONDS, seed: int = 0) 
     with one_core():
         g = generator(seed, "bench")
         for case, window in (("episodes", None), ("windows of 10", 10)):
-            count, elapsed = _rate(lambda w=window: data.sample(BATCH, generator=g, window=w), seconds)
+            count, elapsed = measure_rate(lambda w=window: data.sample(BATCH, generator=g, window=w), seconds)
             rows.append(
                 Measurement(
                     bench="load",
@@ -197,7 +191,7 @@ def bench_load(dataset: str | Path, *, seconds: float = SECONDS, seed: int = 0) 
     return rows
 
 
-def _rate(work: Any, seconds: float) -> tuple[int, float]:
+def measure_rate(work: Any, seconds: float) -> tuple[int, float]:
     """How often ``work`` ran within about ``seconds``, after a warm-up."""
     for _ in range(WARM_UP):
         work()
@@ -206,51 +200,3 @@ def _rate(work: Any, seconds: float) -> tuple[int, float]:
         work()
         count += 1
     return count, elapsed
-
-
-def random_play(env_id: str, episodes: int = TRAIN_EPISODES, seed: int = 0) -> Dataset:
-    """A dataset of uniform random play, which needs no pool. Raises UnknownName, FormatError."""
-    env = make_env(env_id, episodes)
-    seeds = episode_seeds(seed, "bench", 0, episodes)
-    played = rollout(env, UniformPolicy(env.spec), seeds, generator(seed, "bench"), record=True)
-    return Dataset.from_episodes(played.episodes or [], env.spec)
-
-
-def bench_train(
-    agents: Sequence[str], env_id: str, *, seconds: float = SECONDS, seed: int = 0, device: str = "cpu"
-) -> list[Measurement]:
-    """Updates per second of every phase of every agent, batches included.
-
-    A phase whose length is given by the data is run once, whole, and timed by its updates.
-
-    Raises:
-        UnknownName, SpecMismatch: no such agent or environment, or an agent that cannot play it.
-    """
-    data = random_play(env_id, seed=seed)
-    rows = []
-    for name in agents:
-        agent = make_agent(name, data.spec, seed=seed, device=device)
-        agent.train()
-        g = generator(seed, "bench")
-        with one_core(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            for phase in agent.phases(data):
-                started = time.perf_counter()
-                phase.start()
-                if phase.scalable:
-                    count, elapsed = _rate(lambda p=phase, h=g: p.update(p.batches(h)), seconds)
-                else:
-                    for _ in range(phase.steps):
-                        phase.update(phase.batches(g))
-                    count, elapsed = phase.steps, time.perf_counter() - started
-                rows.append(
-                    Measurement(
-                        bench="train",
-                        case=f"{name} {phase.name} on {env_id} ({device})",
-                        value=count / elapsed,
-                        unit="updates/s",
-                        threads=1,
-                        seconds=elapsed,
-                    )
-                )
-    return rows

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from offmarl_bench.cli.options import examples, json_option, print_json
+from offmarl_bench.errors import FormatError
+
+
+@contextmanager
+def _usage(option: str) -> Iterator[None]:
+    """What is wrong with an option's text is a usage error, unlike whatever fails later."""
+    try:
+        yield
+    except FormatError as e:
+        raise click.BadParameter(str(e), param_hint=option) from e
 
 
 @click.command(
@@ -39,12 +51,19 @@ def play(
     """
     if policy is not None and recipe is not None:
         raise click.UsageError("give either --policy or --recipe, not both")
+    from offmarl_bench.envs import get_spec
+    from offmarl_bench.recipes import parse_recipe
     from offmarl_bench.render.film import film
     from offmarl_bench.render.gif import check_target, write_gif
     from offmarl_bench.render.players import choose_players
 
-    check_target(gif, fps)
     env_id = f"{suite}/{map_name}"
+    with _usage("--gif"):
+        check_target(gif, fps)
+    if recipe is not None and "%" in recipe:
+        spec = get_spec(env_id)
+        with _usage("--recipe"):
+            parse_recipe(recipe, spec)
     cast = choose_players(env_id, policy=policy, recipe=recipe, seed=seed)
     made = film(env_id, cast.policy, seed=seed, title=cast.title, levels=cast.levels)
     write_gif(made, gif, fps=fps)
@@ -55,4 +74,4 @@ def play(
         )  # fmt: skip
         return
     won = "" if made.won is None else ", won" if made.won else ", not won"
-    click.echo(f"{gif}: {cast.title} on {env_id}, {made.length} steps, return {made.episode_return:.2f}{won}")
+    click.echo(f"{gif}: {env_id} played by {cast.title}: {made.length} steps, return {made.episode_return:.2f}{won}")

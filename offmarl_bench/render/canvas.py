@@ -32,7 +32,7 @@ class Canvas:
 
     def picture(self) -> Image.Image:
         """What was drawn, reduced to its size."""
-        return self._image.resize((self.width, self.height), Image.Resampling.LANCZOS)
+        return self._image.reduce(SCALE)
 
     def disc(
         self, at: Point, radius: float, fill: Colour | None, outline: Colour | None = None, width: float = 1.5

@@ -14,6 +14,8 @@ from offmarl_bench.types import LEVELS
 
 MARGIN = 0.06
 """Share of the window that stays free around what happens."""
+EMPTY: Rectangle = (-1.0, -1.0, 1.0, 1.0)
+"""Shown of a world in which nothing is."""
 SMALLEST = 11.0
 """No body that counts is drawn with a smaller radius, in pixels."""
 TRAIL = 8
@@ -56,6 +58,7 @@ def window_of(scenes: Sequence[Scene]) -> Window:
     for body in (b for s in scenes for b in s.bodies):
         r = body.radius
         boxes.append((body.x - r, body.y - r, body.x + r, body.y + r))
+    boxes = boxes or [EMPTY]
     x0, y0, x1, y1 = (min(c) if k < 2 else max(c) for k, c in enumerate(zip(*boxes, strict=True)))
     wide, high = max(x1 - x0, 1e-9) * (1 + 2 * MARGIN), max(y1 - y0, 1e-9) * (1 + 2 * MARGIN)
     height = min(max(theme.WIDTH * high / wide, theme.MIN_HEIGHT), theme.MAX_HEIGHT)

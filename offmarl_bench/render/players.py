@@ -13,6 +13,7 @@ from offmarl_bench.home import runs_dir
 from offmarl_bench.policies import UniformPolicy
 from offmarl_bench.pool import load_pool
 from offmarl_bench.recipes import named_recipe, parse_recipe, qualities
+from offmarl_bench.report_formats import printable
 from offmarl_bench.runs import RECORD, is_finished, load_agent, read_run
 from offmarl_bench.shards import SHARD_EPISODES, Shard, cast
 from offmarl_bench.types import LEVELS, EnvSpec
@@ -76,11 +77,15 @@ def _pool_players(spec: EnvSpec, recipe: str, seed: int) -> Cast:
 
 def _trained(spec: EnvSpec, name: str) -> Cast:
     """A finished run by its folder, or the newest of an agent by its name."""
-    folder = Path(name)
+    folder, agents = Path(name), registry.names("agents")
     if not is_finished(folder):
-        if folder.is_dir():
+        if name in agents:
+            folder = _newest_run(spec, name)
+        elif folder.is_dir():
             raise FormatError(f"{folder}: no finished run here ({RECORD} is missing); train it first")
-        folder = _newest_run(spec, name)
+        else:
+            known = (UNIFORM, *LEVELS, *agents)
+            raise registry.unknown("policy", name, known, "Or give the folder of a finished run.")
     agent = load_agent(folder)
     for field in SAME:
         mine, theirs = getattr(agent.spec, field), getattr(spec, field)
@@ -90,15 +95,11 @@ def _trained(spec: EnvSpec, name: str) -> Cast:
                 f"({field} = {theirs!r})"
             )
     plan, _ = read_run(folder)
-    data = f" trained on {plan.dataset}" if plan.dataset else ""
-    return Cast(policy=agent.policy(greedy=True), title=f"{plan.agent}{data}, seed {plan.seed}")
+    data = f", trained on {plan.dataset}" if plan.dataset else ""
+    return Cast(policy=agent.policy(greedy=True), title=printable(f"{plan.agent}, seed {plan.seed}{data}"))
 
 
 def _newest_run(spec: EnvSpec, name: str) -> Path:
-    agents = registry.names("agents")
-    if name not in agents:
-        known = (UNIFORM, *LEVELS, *agents)
-        raise registry.unknown("policy", name, known, "Or give the folder of a finished run.")
     suite, map_name = split_id(spec.id)
     found = [
         p.parent for p in (runs_dir() / suite / map_name).rglob(RECORD) if p.parents[2].name.partition("@")[0] == name

@@ -218,4 +218,4 @@ def _same(a: Shaped[np.ndarray, "X N O"], b: Shaped[np.ndarray, "X N O"]) -> Boo
     equal = a == b
     if a.dtype.kind == "f" and not equal.all():
         equal |= np.isnan(a) & np.isnan(b)
-    return np.asarray(equal.reshape(len(equal), -1).all(1))
+    return np.asarray(equal.all(axis=tuple(range(1, equal.ndim))))

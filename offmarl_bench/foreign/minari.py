@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Int64, Shaped
+from jaxtyping import Int64
 
 from offmarl_bench.errors import FormatError
 from offmarl_bench.foreign.arrays import first_name, h5_array
+from offmarl_bench.foreign.minari_arrow import ArrowEpisodes
+from offmarl_bench.foreign.minari_episode import LEGAL, NEEDED, STATE, Raw, joined
 from offmarl_bench.foreign.view import Block, Layout, Recording, Remark, make_block, spans
 from offmarl_bench.format.hdf5 import REMEDY, opened
 
@@ -30,8 +32,6 @@ FORMAT = "minari"
 MAIN = "main_data.hdf5"
 DESCRIPTION = "metadata.json"
 EPISODE = re.compile(r"episode_(\d+)")
-STATE = ("state", "global_state")
-LEGAL = ("legal_actions", "action_mask", "avail_actions", "legals")
 MAX_DESCRIPTION = 1 << 24
 """Bytes of a metadata.json that is still read."""
 MAX_AGENTS = 4096
@@ -40,7 +40,7 @@ MAX_AGENTS = 4096
 
 def looks_like(file: h5py.File) -> bool:
     """Whether an HDF5 file is made of episode groups."""
-    return "episode_0" in file and file.get("episode_0", getclass=True) is h5py.Group
+    return _is_group(file, "episode_0")
 
 
 def main_file(path: Path) -> Path:
@@ -50,11 +50,15 @@ def main_file(path: Path) -> Path:
     return next((p for p in (path / "data" / MAIN, path / MAIN) if p.is_file()), path / MAIN)
 
 
+def _is_group(group: h5py.Group, name: str) -> bool:
+    """Whether a group lies under this name in this very file; links are not followed."""
+    return isinstance(group.get(name, getlink=True), h5py.HardLink) and isinstance(group[name], h5py.Group)
+
+
 def _leaves(group: h5py.Group, name: str, axes: tuple[int, ...], where: str) -> list[h5py.Dataset]:
     """The one array, or one for each agent in the order of their names' numbers."""
     label = f"{where}, {name}"
-    kind = group.get(name, getclass=True, getlink=False)
-    if kind is not h5py.Group:
+    if not _is_group(group, name):
         return [h5_array(group, name, axes, label)]
     inner = group[name]
     if len(inner) > MAX_AGENTS:
@@ -70,19 +74,9 @@ def _by_number(name: str) -> tuple[str, int]:
     return (name[: digits.start()], int(digits.group(1))) if digits else (name, -1)
 
 
-def _stacked(parts: list[Shaped[np.ndarray, "T ..."]], width: int) -> Shaped[np.ndarray, "T N O"]:
-    """One array an agent → (T, N, width), smaller ones padded with 0."""
-    if len(parts) == 1 and parts[0].ndim == 3:
-        return parts[0]
-    out = np.zeros((len(parts[0]), len(parts), width), np.result_type(*parts))
-    for i, part in enumerate(parts):
-        flat = part.reshape(len(part), -1)
-        out[:, i, : flat.shape[1]] = flat
-    return out
-
-
 def _description(path: Path) -> dict[str, Any]:
-    side = main_file(path).parent / DESCRIPTION
+    folders = (path / "data", path) if path.is_dir() else (path.parent,)
+    side = next((f / DESCRIPTION for f in folders if (f / DESCRIPTION).is_file()), folders[0] / DESCRIPTION)
     if not side.is_file() or side.stat().st_size > MAX_DESCRIPTION:
         return {}
     try:
@@ -92,45 +86,19 @@ def _description(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _episode(group: h5py.Group, where: str, has: dict[str, bool]) -> dict[str, Any]:
-    """All arrays of one episode, with T + 1 rows each."""
-    for name in ("observations", "actions", "rewards", "terminations", "truncations"):
+def _raw(group: h5py.Group, where: str) -> Raw:
+    """The arrays of one episode's group."""
+    for name in NEEDED:
         if name not in group:
             raise FormatError(f"{where}: no {name!r}, expected what Minari writes; {REMEDY}")
-    flags = {k: np.asarray(h5_array(group, k, (1, 2), where)[:]) != 0 for k in ("terminations", "truncations")}
-    flags = {k: v if v.ndim == 1 else v.all(1) for k, v in flags.items()}
-    steps = len(flags["terminations"])
-    obs = [np.asarray(a[:]) for a in _leaves(group, "observations", (1, 2, 3), where)]
-    taken = [np.asarray(a[:]) for a in _leaves(group, "actions", (1, 2, 3), where)]
-    paid = [np.asarray(a[:]) for a in _leaves(group, "rewards", (1, 2), where)]
-    counts = {len(a) for a in taken + paid} | {len(flags["truncations"])}
-    if not steps or counts != {steps} or {len(a) for a in obs} != {steps + 1}:
-        raise FormatError(
-            f"{where}: {sorted(len(a) for a in obs)[0]} observations, {sorted(counts)} actions and rewards; expected "
-            f"T + 1 and T rows; {REMEDY}"
-        )
-    discrete = taken[0].dtype.kind in "iub"
-    if discrete:
-        joint = taken[0] if len(taken) == 1 and taken[0].ndim == 2 else np.stack([a.reshape(steps) for a in taken], 1)
-    else:
-        joint = _stacked(taken, max(int(np.prod(a.shape[1:])) for a in taken))
-    out: dict[str, Any] = {
-        "obs": _stacked(obs, max(int(np.prod(a.shape[1:])) for a in obs)),
-        "actions": _with_last(joint),
-        "rewards": _with_last(paid[0] if len(paid) == 1 else np.stack([p.reshape(steps) for p in paid], 1)),
-        "terminated": _with_last(flags["terminations"]),
-        "truncated": _with_last(flags["truncations"]),
-    }
-    infos = group["infos"] if has["infos"] else {}
-    for field, names, axes in (("state", STATE, (2, 3)), ("legal", LEGAL, (3,))):
+    axes = {"observations": (1, 2, 3), "actions": (1, 2, 3)}
+    found = {name: [np.asarray(a[:]) for a in _leaves(group, name, axes.get(name, (1, 2)), where)] for name in NEEDED}
+    infos = group["infos"] if _is_group(group, "infos") else {}
+    for field, names, ranks in (("state", STATE, (2, 3)), ("legal", LEGAL, (3,))):
         given = first_name(infos, names)
         if given is not None:
-            out[field] = np.asarray(h5_array(infos, given, axes, where)[:])
-            if len(out[field]) != steps + 1:
-                raise FormatError(f"{where}: infos/{given} has {len(out[field])} rows, expected {steps + 1}; {REMEDY}")
-    if "legal" in out:
-        out["legal"] = out["legal"] > 0
-    return out
+            found[field] = [np.asarray(h5_array(infos, given, ranks, where)[:])]
+    return found
 
 
 def _choices(space: Any) -> int:
@@ -150,13 +118,9 @@ def _choices(space: Any) -> int:
     return max([*(x for x in own if isinstance(x, int)), _choices(nested)], default=0)
 
 
-def _with_last(x: Shaped[np.ndarray, "T ..."]) -> Shaped[np.ndarray, "T+1 ..."]:
-    return np.concatenate([x, np.zeros((1, *x.shape[1:]), x.dtype)])
-
-
 def _group(file: h5py.File, k: int, where: str) -> h5py.Group:
     name = f"episode_{k}"
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Group):
+    if not _is_group(file, name):
         raise FormatError(f"{where}: {name} is missing or a link, expected episodes numbered 0, 1, 2, …; {REMEDY}")
     return file[name]
 
@@ -177,49 +141,54 @@ def read_minari(path: Path) -> Recording:
     """A dataset folder of Minari, or its ``main_data.hdf5``.
 
     Raises:
-        FormatError: not such a dataset, or damaged; or an Arrow dataset (convert it with Minari first).
+        FormatError: not such a dataset, or damaged. OffmarlError: stored as Arrow, and Minari is not installed.
     """
     described = _description(path)
     source = main_file(path)
-    if not source.is_file() and described.get("data_format") not in (None, "hdf5"):
-        raise FormatError(
-            f"{path}: Minari stores this dataset as {described['data_format']}; write it anew with "
-            "minari's data_format='hdf5'"
-        )
+    if not source.is_file() and described.get("data_format") == "arrow":
+        arrow = ArrowEpisodes(path)
+        layout = _layout(path, arrow.lengths, arrow.raw(0), arrow.agents(), described)
+        return Recording(layout, lambda _: _blocks(arrow.lengths, arrow.raw, layout))
     where = str(source)
     with opened(source) as file:
         lengths = _lengths(file, where)
         if not len(lengths):
             raise FormatError(f"{where}: no episode_0, expected at least one episode")
         group = _group(file, 0, where)
-        infos = isinstance(group.get("infos", getlink=True), h5py.HardLink) and isinstance(group["infos"], h5py.Group)
-        has = {"infos": infos}
-        joint = group.get("observations", getclass=True) is h5py.Group
-        names = tuple(sorted(group["observations"], key=_by_number)) if joint else ()
-        one = _episode(group, f"{where}: episode_0", has)
-    discrete = one["actions"].ndim == 2
-    listed = one["legal"].shape[2] if "legal" in one else _choices(described.get("action_space"))
-    per_row = sum(v.nbytes for v in one.values()) // len(one["obs"])
-    rows = int((lengths + 1).sum())
-    layout = Layout(
-        format=FORMAT, path=str(path), n=one["obs"].shape[1], obs=one["obs"].shape[2],
-        state=one["state"].shape[-1] if "state" in one else 0,
-        actions=listed if discrete else one["actions"].shape[2],
-        discrete=discrete, tail=1, episodes=len(lengths), rows=rows, raw_bytes=rows * per_row, truncations=True,
-        agents=names, metadata=described,
-    )  # fmt: skip
+        names = tuple(sorted(group["observations"], key=_by_number)) if _is_group(group, "observations") else ()
+        layout = _layout(path, lengths, _raw(group, f"{where}: episode_0"), names, described)
 
     def read(_: list[Remark]) -> Iterator[Block]:
         with opened(source) as file:
-            for at, stop in spans(lengths + 1, per_row, where):
-                parts = [_episode(_group(file, k, where), f"{where}: episode_{k}", has) for k in range(at, stop)]
-                for k, part in enumerate(parts):
-                    same = part.keys() == one.keys() and all(part[f].shape[1:] == one[f].shape[1:] for f in one)
-                    if not same:
-                        raise FormatError(
-                            f"{where}: episode_{at + k} has other arrays or sizes than episode_0; {REMEDY}"
-                        )
-                joined = {f: np.concatenate([p[f] for p in parts]) for f in one}
-                yield make_block(at, lengths[at:stop], 1, **joined)
+            yield from _blocks(lengths, lambda k: _raw(_group(file, k, where), f"{where}: episode_{k}"), layout)
 
     return Recording(layout, read)
+
+
+def _layout(
+    path: Path, lengths: Int64[np.ndarray, " E"], first: Raw, names: tuple[str, ...], described: dict[str, Any]
+) -> Layout:
+    one = joined(first, f"{path}: episode_0")
+    discrete = one["actions"].ndim == 2
+    listed = one["legal"].shape[2] if "legal" in one else _choices(described.get("action_space"))
+    rows = int((lengths + 1).sum())
+    return Layout(
+        format=FORMAT, path=str(path), n=one["obs"].shape[1], obs=one["obs"].shape[2],
+        state=one["state"].shape[-1] if "state" in one else 0,
+        actions=listed if discrete else one["actions"].shape[2],
+        discrete=discrete, tail=1, episodes=len(lengths), rows=rows,
+        raw_bytes=rows * (sum(v.nbytes for v in one.values()) // len(one["obs"])), truncations=True,
+        agents=names, metadata=described,
+    )  # fmt: skip
+
+
+def _blocks(lengths: Int64[np.ndarray, " E"], raw: Callable[[int], Raw], layout: Layout) -> Iterator[Block]:
+    one: dict[str, Any] = {}
+    for at, stop in spans(lengths + 1, layout.raw_bytes // layout.rows, layout.path):
+        parts = [joined(raw(k), f"{layout.path}: episode_{k}") for k in range(at, stop)]
+        one = one or parts[0]
+        for k, part in enumerate(parts):
+            if part.keys() != one.keys() or any(part[f].shape[1:] != one[f].shape[1:] for f in one):
+                text = f"{layout.path}: episode_{at + k} has other arrays or sizes than episode_0; {REMEDY}"
+                raise FormatError(text)
+        yield make_block(at, lengths[at:stop], 1, **{f: np.concatenate([p[f] for p in parts]) for f in one})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from offmarl_bench.evaluation import evaluate as evaluate
     from offmarl_bench.loader import Dataset as Dataset
     from offmarl_bench.loader import load_dataset as load_dataset
+    from offmarl_bench.recording import record as record
     from offmarl_bench.types import Batch as Batch
     from offmarl_bench.types import EnvSpec as EnvSpec
     from offmarl_bench.types import Episode as Episode
@@ -39,6 +40,7 @@ _HOME = {
     "make_agent": "agent",
     "make_env": "envs",
     "parallel_env": "envs.pettingzoo",
+    "record": "recording",
     "wrap_parallel_env": "envs.pettingzoo",
 }
 

@@ -22,6 +22,7 @@ PURPOSES = {
     "curve": 9,
     "subsample": 10,
     "twin": 11,
+    "record": 12,
 }
 
 

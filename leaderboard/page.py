@@ -175,11 +175,17 @@ def _facts(entries: Sequence[Entry]) -> str:
     return "".join(f"<li><b>{count(n)}</b>{what}</li>" for n, what in facts)
 
 
+def _short(title: str) -> str:
+    """``SMAC`` of ``StarCraft II (SMAC)``."""
+    found = re.search(r"\(([^()]+)\)$", title)
+    return found.group(1) if found else title
+
+
 def _jump(tables: Sequence[Table]) -> str:
     if len(tables) < 2:
         return ""
     links = "".join(
-        f'<li><a href="#board-{k}">{esc(t.suite.upper())} {esc(t.quality)}</a></li>' for k, t in enumerate(tables, 1)
+        f'<li><a href="#board-{k}">{esc(_short(t.title))} {esc(t.quality)}</a></li>' for k, t in enumerate(tables, 1)
     )
     return f'<nav class="jump" aria-label="Tables"><ul>{links}</ul></nav>'
 

@@ -34,14 +34,14 @@ def _setting(value: Any) -> str:
     return text if len(text) <= MOST_CONFIG else f"{text[:MOST_CONFIG]}…"
 
 
-def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], css: str = "plain") -> str:
     """Cells are markup already."""
     top = "".join(f'<th scope="col">{h}</th>' for h in heads)
     body = ""
     for first, *others in rows:
         body += f'<tr><th scope="row">{first}</th>{"".join(f"<td>{c or EMPTY}</td>" for c in others)}</tr>'
     return (
-        f'<div class="wide"><table class="plain"><caption class="unseen">{caption}</caption>'
+        f'<div class="wide"><table class="{css}"><caption class="unseen">{caption}</caption>'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -61,7 +61,7 @@ def _result_row(score: DatasetScore) -> list[str]:
     missing = f'<span class="about">{esc(score.unranked)}</span>' if score.unranked else ""
     return [
         f"{esc(score.dataset)}{missing}",
-        f"<b>{number(score.score)}</b>" + (f' <span class="muted">{interval(*span)}</span>' if span else ""),
+        f"<b>{number(score.score)}</b>" + (f'<span class="range">{interval(*span)}</span>' if span else ""),
         spread(score.mean, score.spread),
         spread(*mean_std(sampled)) if sampled else "",
         number(score.behavior_mean),
@@ -87,8 +87,9 @@ def _results(entry: Entry) -> str:
     rows = [_result_row(s) for s in entry.scores]
     seeds = _table(
         "Score of every seed",
-        ["Dataset", "Normalised score of every training seed"],
+        ["Dataset", "Normalised score of each training seed"],
         [[esc(s.dataset), ", ".join(f"{number(x) or '?'}" for x in s.normalised)] for s in entry.scores],
+        "plain long",
     )
     return f"<h3>Results</h3>{_table('Results by dataset', heads, rows)}<h3>Every seed</h3>{seeds}"
 

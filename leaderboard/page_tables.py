@@ -59,11 +59,11 @@ def _who(line: Line, key: str) -> str:
     entry = line.entry
     why = f" · not ranked: {esc(line.unranked)}" if line.unranked else ""
     seeds = sorted({len(c.score.seeds) for c in line.known})
-    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+    span = (f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}") + (" seed" if seeds == [1] else " seeds")
     return (
         f'<th scope="row" role="rowheader" class="who" data-key="{_key(entry.name)}">'
         f'<a class="name" href="#{key}" aria-haspopup="dialog">{name(entry.name)}</a>'
-        f'<span class="about"><code>{name(entry.agent)}</code> · {span} seeds{why}</span>{badge(entry.state)}</th>'
+        f'<span class="about"><code>{name(entry.agent)}</code> · {span}{why}</span>{badge(entry.state)}</th>'
     )
 
 
@@ -224,7 +224,7 @@ def _scores(table: Table, ids: dict[str, str]) -> str:
         rows += _row(table, line, order, ids[line.entry.slug], strip, extras, bool(order) and line.group != last)
         last = line.group
     width = len(heads)
-    band = " The band behind an interval is that of its group’s leader." if ranked else ""
+    band = " The band is the interval of the group’s leader." if ranked else ""
     nothing = f'<tr role="row" class="nothing" hidden><td role="cell" colspan="{width}">No entry matches.</td></tr>'
     return (
         f'<div class="scroll"><table class="scores{" alone" if alone else ""}" role="table" '

@@ -87,7 +87,7 @@
       for (const none of all(".nothing", board)) none.hidden = visible.size > 0;
       for (const figures of all(".closer", board)) figures.hidden = visible.size === 0;
     }
-    for (const suite of all(".suite")) suite.hidden = all(".board", suite).every((b) => b.hidden);
+    for (const suite of all(".suite:has(.board)")) suite.hidden = all(".board", suite).every((b) => b.hidden);
     one("count").textContent = `${shown.size} of ${entries.size} entries shown`;
   };
   form.addEventListener("input", filter);
@@ -99,6 +99,8 @@
   one("unit").addEventListener("change", (event) => { root.dataset.unit = event.target.value; });
 
   /* ---- an entry: #entry-… in the address opens it, so it can be linked to, and Back closes it ---- */
+  let came = null; // the link that was followed: going to a fragment takes the focus away from it
+  document.addEventListener("click", (event) => { came = event.target.closest?.('a[href^="#entry-"]') ?? came; });
   const follow = () => {
     const dialog = location.hash.startsWith("#entry-") && one(location.hash.slice(1));
     for (const open of all("dialog[open]")) if (open !== dialog) open.close();
@@ -112,6 +114,7 @@
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
     dialog.addEventListener("close", () => {
       if (location.hash === `#${dialog.id}`) history.replaceState(null, "", location.pathname + location.search);
+      came?.focus();
     });
   }
   for (const button of all(".copy")) {

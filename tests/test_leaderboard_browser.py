@@ -27,6 +27,8 @@ if CHROMIUM is None:
     )
 DATASETS = tuple(d for d in EVERY if d.startswith(("smac/2s3z", "smac/8m", "mpe")))
 FIRST = "#board-1"
+PATIENCE = 30_000
+"""Milliseconds until something that should happen counts as not happening: the machine may be busy."""
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)><svg onload=alert(3)>\"'&\x1b[31m\u202e"
 
 Open = Callable[..., Page]
@@ -35,6 +37,7 @@ Open = Callable[..., Page]
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for all tests of this file."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield launched
@@ -78,7 +81,7 @@ def show(browser: Browser, pages: dict[str, Path]) -> Iterator[Open]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(PATIENCE)
         page.on("console", lambda m: wrong.append(f"console: {m.text}"))
         page.on("pageerror", lambda e: wrong.append(f"error: {e}"))
         page.on("request", lambda r: None if r.url.startswith(("file:", "data:,")) else wrong.append(f"asked {r.url}"))

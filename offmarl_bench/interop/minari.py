@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def write_minari(
             temporary / DATA, observation_space=seen, action_space=actions, data_format="hdf5", jpeg_encoding=False
         )
         storage.update_episodes(_buffers(buffer, columns, first, lengths))
-        storage.update_metadata({"dataset_id": dataset_id, KEY: about})
+        storage.update_metadata({"dataset_id": dataset_id, "minari_version": version("minari"), KEY: about})
         temporary.rename(folder)
     except OSError as e:
         raise OffmarlError(f"cannot write {folder}: {e}; free some space or choose another place") from e

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,10 +108,9 @@ def published_here() -> list[str]:
     return here
 
 
-def _listing(out: Path) -> str:
+def _listing(cards: Sequence[Card], out: Path) -> str:
     rows = []
-    for path in stored(out):
-        card = read_card(path)
+    for card in cards:
         d = card.description
         imbalance = "–" if d.imbalance is None else f"{d.imbalance:.2f}"
         paper = d.provenance.get("paper_mean")
@@ -126,19 +125,23 @@ def _listing(out: Path) -> str:
     return "\n".join([BEGIN, "", *table(header, rows), "", END])
 
 
-def _with_listing(text: str, out: Path) -> str:
+def _with_listing(text: str, cards: Sequence[Card], out: Path) -> str:
     """``text`` with what stands between the marks replaced by the list of cards; unchanged if it has no marks."""
     if BEGIN not in text or END not in text:
         return text
-    return text[: text.index(BEGIN)] + _listing(out) + text[text.index(END) + len(END) :]
+    return text[: text.index(BEGIN)] + _listing(cards, out) + text[text.index(END) + len(END) :]
 
 
 def write_list(out: Path) -> None:
-    """Bring the list of cards in ``OUT/README.md`` up to date, if there is such a file with the marks."""
+    """Bring the list of cards in ``OUT/README.md`` up to date, if there is such a file with the marks.
+
+    Raises:
+        FormatError: a ``.json`` among the cards that is none. OffmarlError: the place cannot be written.
+    """
     path = out / LIST
     if path.is_file():
         old = path.read_text(encoding="utf-8")
-        new = _with_listing(old, out)
+        new = _with_listing(old, [read_card(p) for p in stored(out)], out)
         if new != old:
             write_atomic(path, new.encode())
 
@@ -154,13 +157,14 @@ def stale(out: Path) -> list[str]:
 
 def _stale(out: Path) -> Iterator[str]:
     entries = published()
-    kept = set()
+    kept, cards = set(), []
     for path in stored(out):
         try:
             card = read_card(path)
         except FormatError as e:
             yield str(e)
             continue
+        cards.append(card)
         if place(card, out).with_suffix(".json") != path:
             yield f"{path}: is the card of {card.id}, which belongs in {place(card, out).with_suffix('.json')}"
             continue
@@ -172,7 +176,7 @@ def _stale(out: Path) -> Iterator[str]:
     readme = out / LIST
     if readme.is_file():
         text = readme.read_text(encoding="utf-8")
-        if _with_listing(text, out) != text:
+        if _with_listing(text, cards, out) != text:
             yield f"{readme}: its list is not that of the cards; run `make cards`"
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from offmarl_bench.aggregate import Aggregate, aggregate
 from offmarl_bench.errors import FormatError
 from offmarl_bench.ids import DatasetId, parse_dataset_id
 from offmarl_bench.paper import PaperTable, paper_table
@@ -84,6 +85,8 @@ class Report:
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    aggregates: tuple[Aggregate, ...] = ()
+    """All datasets together, one per column; empty where there is nothing to compare."""
 
 
 Column = tuple[str, str, str]
@@ -197,6 +200,12 @@ def _notes(report: Report, table: PaperTable) -> list[str]:
         "* best of its row; ~ its 95 % bootstrap interval over seeds overlaps that of the best",
         "score: greedy return with uniformly random play = 0 and the pool's best policy = 100, never clamped",
     ]
+    if report.aggregates:
+        notes.append(
+            f"IQM: interquartile mean of the normalised scores over the {report.aggregates[0].datasets} dataset(s) "
+            "that all agents share, with its stratified bootstrap 95 % interval; P(>X): probability that a run of the "
+            "row's agent beats one of X on a random dataset of them"
+        )
     if any(c.paper for c in cells) or any(row.paper_behavior is not None for row in rows):
         notes.append(f"paper†: {table.note}; not the same policies, data or game as ours")
     for k, title in enumerate(report.columns):
@@ -272,6 +281,7 @@ def build_report(results: Iterable[Result], *, seeds: int | None = None) -> Repo
             rows.append(row)
         sections.append(Section(title=f"{table.suites.get(suite, suite)}, {quality} quality", rows=tuple(rows)))
     report = Report(
-        columns=tuple(_title(c, table) for c in columns), sections=tuple(sections), notes=(), warnings=tuple(warnings)
-    )
+        columns=tuple(_title(c, table) for c in columns), sections=tuple(sections), notes=(), warnings=tuple(warnings),
+        aggregates=aggregate([[c and c.results for c in row.cells] for s in sections for row in s.rows]),
+    )  # fmt: skip
     return replace(report, notes=tuple(_notes(report, table)))

@@ -1,16 +1,17 @@
-"""A report as text for a terminal, Markdown, LaTeX, CSV or JSON.
+"""A report as text for a terminal, Markdown, LaTeX, CSV, JSON or HTML.
 
 Names come from files that others may have written, so each format neutralises what it could be tricked with:
-control characters (all), table bars and HTML (Markdown), commands (LaTeX), formulas (CSV).
+control characters (all), table bars and HTML (Markdown, HTML), commands (LaTeX), formulas (CSV).
 """
 
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from offmarl_bench import registry
@@ -28,6 +29,11 @@ LATEX = {
 }  # fmt: skip
 MARKDOWN = "\\`*_[]<>|~"
 FORMULA = "=+-@"
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color-scheme:light dark}"
+    "table{border-collapse:collapse}th,td{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #8884}"
+    "th[scope=row]{text-align:left}"
+)
 BEST = "*"
 """``Cell.mark`` of the best in its row."""
 
@@ -101,6 +107,18 @@ def _table(report: Report, section: Section, columns: Sequence[int]) -> list[lis
     return table
 
 
+def aggregate_table(report: Report) -> list[list[str]]:
+    """Heading and one line per agent over all shared datasets; empty if there is nothing to compare."""
+    if not report.aggregates:
+        return []
+    titles = [plain(report.columns[a.column]) for a in report.aggregates]
+    table = [["", "IQM", "95 % interval", *(f"P(>{t})" for t in titles)]]
+    for a, title in zip(report.aggregates, titles, strict=True):
+        ends = "" if a.interval is None else f"{a.interval[0]:.1f} … {a.interval[1]:.1f}"
+        table.append([title, number(a.iqm), ends, *("" if p is None else f"{p:.2f}" for p in a.improvement)])
+    return table
+
+
 def _width(table: Sequence[Sequence[str]]) -> int:
     return sum(max(map(len, c)) for c in zip(*table, strict=True)) + len(GAP) * (len(table[0]) - 1)
 
@@ -127,20 +145,28 @@ def _wrapped(text: str, mark: str) -> list[str]:
     return [*out, now]
 
 
+def _aligned(table: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of a table, ``left`` columns flush left, a rule under the heading."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    out = []
+    for k, cells in enumerate(table):
+        first = [c.ljust(w) for c, w in zip(cells[:left], widths[:left], strict=True)]
+        rest = [c.rjust(w) for c, w in zip(cells[left:], widths[left:], strict=True)]
+        out.append(GAP.join([*first, *rest]).rstrip())
+        if k == 0:
+            out.append("-" * _width(table))
+    return out
+
+
 def to_text(report: Report) -> str:
     """A table for a terminal of 100 columns."""
     out: list[str] = []
     for section in report.sections:
         out += [printable(section.title), ""]
         for table in _blocks(report, section):
-            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-            for k, cells in enumerate(table):
-                left = [c.ljust(w) for c, w in zip(cells[:2], widths[:2], strict=True)]
-                right = [c.rjust(w) for c, w in zip(cells[2:], widths[2:], strict=True)]
-                out.append(GAP.join([*left, *right]).rstrip())
-                if k == 0:
-                    out.append("-" * _width(table))
-            out.append("")
+            out += [*_aligned(table, 2), ""]
+    if report.aggregates:
+        out += ["All datasets together", "", *_aligned(aggregate_table(report), 1), ""]
     for note in report.notes:
         out += _wrapped(note, "  ")
     for warning in report.warnings:
@@ -171,6 +197,10 @@ def to_markdown(report: Report) -> str:
             for line, texts in _marked_lines(row, section.columns, markdown, ("**", "**")):
                 out.append("| " + " | ".join([markdown(plain(line.label)), line.kind, *texts]) + " |")
         out.append("")
+    if table := aggregate_table(report):
+        out += ["### All datasets together", "", "| " + " | ".join(map(markdown, table[0])) + " |"]
+        out += ["|:--|" + "--:|" * (len(table[0]) - 1)]
+        out += [*("| " + " | ".join(map(markdown, row)) + " |" for row in table[1:]), ""]
     out += [f"- {markdown(note)}" for note in report.notes]
     out += [f"- **Warning:** {markdown(warning)}" for warning in report.warnings]
     return "\n".join(out) + "\n"
@@ -242,11 +272,38 @@ def to_json(report: Report) -> str:
     for row, cell in zip(rows, cells, strict=True):
         row["seed_means"] = {str(r.seed): r.mean for r in cell.results}
         row["commands"] = [r.command for r in cell.results]
-    return json.dumps({"cells": rows, "notes": report.notes, "warnings": report.warnings}, indent=1) + "\n"
+    together = [asdict(a) | {"column": report.columns[a.column]} for a in report.aggregates]
+    found = {"cells": rows, "aggregates": together, "notes": report.notes, "warnings": report.warnings}
+    return json.dumps(found, indent=1) + "\n"
+
+
+def to_html(report: Report) -> str:
+    """One self-contained page without scripts."""
+    out = [f"<!doctype html><meta charset=utf-8><title>Results</title><style>{STYLE}</style>"]
+    for section in report.sections:
+        titles = ["", "", FIRST[2], *(html.escape(plain(report.columns[k])) for k in section.columns)]
+        out.append(f"<h2>{html.escape(printable(section.title))}</h2><table>")
+        out.append("<tr>" + "".join(f"<th scope=col>{t}</th>" for t in titles) + "</tr>")
+        for row in section.rows:
+            for line, texts in _marked_lines(row, section.columns, html.escape, ("<b>", "</b>")):
+                label = html.escape(plain(line.label))
+                cells = "".join(f"<td>{t}</td>" for t in texts)
+                out.append(f"<tr><th scope=row>{label}</th><td>{line.kind}</td>{cells}</tr>")
+        out.append("</table>")
+    if table := aggregate_table(report):
+        out.append("<h2>All datasets together</h2><table>")
+        out.append("<tr>" + "".join(f"<th scope=col>{html.escape(t)}</th>" for t in table[0]) + "</tr>")
+        for agent, *values in table[1:]:
+            rest = "".join(f"<td>{html.escape(t)}</td>" for t in values)
+            out.append(f"<tr><th scope=row>{html.escape(agent)}</th>{rest}</tr>")
+        out.append("</table>")
+    notes = [*report.notes, *(f"Warning: {w}" for w in report.warnings)]
+    out += ["<ul>", *(f"<li>{html.escape(printable(n))}</li>" for n in notes), "</ul>"]
+    return "\n".join(out) + "\n"
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {
-    "text": to_text, "md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json,
+    "text": to_text, "md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json, "html": to_html,
 }  # fmt: skip
 
 

@@ -105,3 +105,21 @@ def probability_of_improvement(
         x, y = _checked(a)[:, None], _checked(b)[None, :]
         per_task.append(float(((x > y) + 0.5 * (x == y)).mean()))
     return float(np.mean(per_task))
+
+
+def performance_profile(
+    strata: Sequence[Sequence[float] | Float[np.ndarray, " n"]], thresholds: Float[np.ndarray, " K"]
+) -> Float64[np.ndarray, " K"]:
+    """For each τ the share of runs that score above τ, every task weighing the same. Eq. (5), arXiv:2108.13264.
+
+    Args:
+        strata: for each task its scores, one per seed.
+        thresholds: τ.
+
+    Raises:
+        FormatError: no strata, an empty one, or a score that is not finite.
+    """
+    if not strata:
+        raise FormatError("no strata: give the scores of at least one task")
+    tau = np.asarray(thresholds, np.float64)
+    return np.mean([(_checked(s)[:, None] > tau).mean(0) for s in strata], axis=0)  # type: ignore[no-any-return]

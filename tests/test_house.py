@@ -45,6 +45,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "stats",
+        "aggregate",
+        "marl_eval",
         "paper",
         "report",
         "report_formats",

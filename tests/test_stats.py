@@ -11,6 +11,7 @@ from offmarl_bench.stats import (
     interquartile_mean,
     interquartile_means,
     mean_std,
+    performance_profile,
     probability_of_improvement,
 )
 
@@ -52,7 +53,15 @@ def test_probability_of_improvement_by_hand() -> None:
     assert probability_of_improvement([[1.0], [0.0]], [[0.0], [1.0]]) == 0.5
 
 
+def test_performance_profile_by_hand() -> None:
+    # Above 1: one of two runs of the first task, both of the second, the tasks weighing the same.
+    profile = performance_profile([[1.0, 2.0], [3.0, 4.0, 5.0]], np.array([-1.0, 1.0, 3.0, 9.0]))
+    assert profile.tolist() == pytest.approx([1.0, (0.5 + 1) / 2, (0 + 2 / 3) / 2, 0.0])
+
+
 def test_bad_scores() -> None:
+    with pytest.raises(FormatError, match="no strata"):
+        performance_profile([], np.array([0.0]))
     with pytest.raises(FormatError, match="expected at least one finite number"):
         mean_std([])
     with pytest.raises(FormatError, match="expected at least one finite number"):

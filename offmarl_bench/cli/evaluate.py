@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 FIRST = ("smac/2s3z", "low")
 """What is generated when there is no dataset at all."""
-FORMATS = ("text", "md", "latex", "csv", "json")
+FORMATS = ("text", "md", "latex", "csv", "json", "html", "marl-eval")
 
 
 def _datasets(given: tuple[str, ...], workers: int) -> list[str]:
@@ -91,5 +91,10 @@ def table(layout: str, datasets: tuple[str, ...]) -> None:
     from offmarl_bench.report_formats import render
     from offmarl_bench.results import load_results, of_datasets
 
-    results = load_results()
-    click.echo(render(build_report(of_datasets(results, datasets) if datasets else results), layout), nl=False)
+    results = of_datasets(load_results(), datasets) if datasets else load_results()
+    if layout == "marl-eval":
+        from offmarl_bench.marl_eval import to_marl_eval
+
+        click.echo(to_marl_eval(results), nl=False)
+        return
+    click.echo(render(build_report(results), layout), nl=False)

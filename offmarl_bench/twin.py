@@ -220,9 +220,12 @@ def generate_twin(
         The twin's file, and how well it matches. A killed run goes on where it was.
 
     Raises:
-        FormatError: no mixture of random and expert episodes has that mean. OffmarlError: as ``generate``.
+        FormatError: not a dataset of the dial, or no mixture of random and expert episodes has that mean.
+        OffmarlError: as ``generate``.
     """
     data = load_dataset(imbalanced)
+    if "dial" not in data.metadata or "signature" not in data.metadata:
+        raise FormatError(f"{imbalanced}: was not made by `generate --imbalance`, so it has no twin")
     target, episodes, master = float(data.returns.mean()), len(data), int(data.metadata["seed"])
     path = path_of(twin_id(where)) if out is None else out
     if _is_there(path, data.metadata, overwrite):

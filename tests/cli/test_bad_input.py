@@ -100,7 +100,7 @@ def test_places_that_cannot_be_written_are_named(run: Run, pool: Path, tmp_path:
 def test_what_the_system_refuses_is_one_line(
     error: Exception, words: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse() -> Any:
+    def refuse(*_: object) -> Any:
         raise error
 
     monkeypatch.setattr("offmarl_bench.shelf.list_datasets", refuse)
@@ -108,7 +108,7 @@ def test_what_the_system_refuses_is_one_line(
 
 
 def test_a_fault_of_ours_stays_a_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fault() -> Any:
+    def fault(*_: object) -> Any:
         raise KeyError("a bug")
 
     monkeypatch.setattr("offmarl_bench.shelf.list_datasets", fault)
@@ -116,7 +116,7 @@ def test_a_fault_of_ours_stays_a_traceback(run: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_ctrl_c_ends_in_one_line_and_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop() -> Any:
+    def stop(*_: object) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("offmarl_bench.shelf.list_datasets", stop)

@@ -7,12 +7,15 @@ import logging
 import click
 
 from offmarl_bench.cli.bench import bench
+from offmarl_bench.cli.card import card
 from offmarl_bench.cli.data import generate, verify
 from offmarl_bench.cli.demo import demo
 from offmarl_bench.cli.describe import describe
+from offmarl_bench.cli.doctor import doctor
 from offmarl_bench.cli.evaluate import evaluate, table
 from offmarl_bench.cli.group import OffmarlGroup
 from offmarl_bench.cli.hub import pull, push
+from offmarl_bench.cli.operations import combine, subsample
 from offmarl_bench.cli.options import examples
 from offmarl_bench.cli.play import play
 from offmarl_bench.cli.pool import pool
@@ -71,7 +74,7 @@ def main(verbose: bool, quiet: bool) -> None:
 
 
 for _command in (
-    demo, envs, datasets, agents, generate, regenerate, manifest, describe, verify, pool, play, train, evaluate,
-    table, push, pull, bench,
+    demo, envs, datasets, agents, generate, combine, subsample, regenerate, manifest, describe, card, verify,
+    doctor, pool, play, train, evaluate, table, push, pull, bench,
 ):  # fmt: skip
     main.add_command(_command)

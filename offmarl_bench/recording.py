@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,14 @@ def _named(what: str, given: Any, spec: EnvSpec) -> dict[str, Any]:
     return dict(given)
 
 
+def _told(episode: Episode) -> Episode:
+    """Log-probabilities are known for all of an agent's steps or for none: half a column helps nobody."""
+    given = episode.behavior_logprob
+    if given is None or not np.isnan(given).any():
+        return episode
+    return replace(episode, behavior_logprob=np.where(np.isnan(given).any(0), np.float32(np.nan), given))
+
+
 def _name(player: Any) -> str:
     return str(getattr(player, "__qualname__", None) or type(player).__qualname__)
 
@@ -209,7 +218,7 @@ def record(
             batched, policy, episode_seeds(seed, "record", k, 1), generator(seed, "record", k), record=True,
             levels=level, members=np.array([index]),
         )  # fmt: skip
-        played += done.episodes or []
+        played += map(_told, done.episodes or [])
     data = Dataset.from_episodes(played, spec)
     data.metadata = {
         "dataset_id": dataset_id, "seed": seed, "backend": backend, "versions": versions(), "commit": commit(),

@@ -46,8 +46,10 @@ class NativeFacts:
         odd = ((level < UNKNOWN) | (level >= len(LEVELS))).any(1)
         self._note(f"behavior_level from {UNKNOWN} to {len(LEVELS) - 1}", block, odd)
         self._note(f"behavior_policy at least {UNKNOWN}", block, (policy < UNKNOWN).any(1))
-        unknown = ~np.isfinite(logprob).all(1) & (policy != UNKNOWN).any(1)
-        self._note("behavior_logprob finite", block, unknown)
+        # NaN from an agent's first step to its last: whoever played did not tell. Here and there: damage.
+        silent = np.logical_and.reduceat(np.isnan(logprob) | last[:, None], block.starts, axis=0)
+        unknown = ~np.isfinite(logprob) & ~np.repeat(silent, block.lengths + 1, axis=0)
+        self._note("behavior_logprob finite", block, unknown.any(1) & (policy != UNKNOWN).any(1))
         if self.spec.discrete:
             self._note("behavior_logprob at most 0", block, (logprob > LOGPROB_SLACK).any(1))
         counts = block.lengths + 1

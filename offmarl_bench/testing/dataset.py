@@ -40,7 +40,10 @@ def _check_columns(who: str, dataset: Dataset) -> None:
     for column in columns_of(dataset.spec):
         if column.name not in dataset.columns:
             require(False, who, f"column {column.name!r} is missing", "all columns of format version 1")
-        require_array(who, f"column {column.name!r}", dataset.columns[column.name], (rows, *column.shape), column.dtype)
+        values = dataset.columns[column.name]
+        if column.name == "behavior_logprob" and values.dtype.kind == "f":
+            values = np.where(np.isnan(values), np.float32(0), values)  # NaN: unknown
+        require_array(who, f"column {column.name!r}", values, (rows, *column.shape), column.dtype)
 
 
 def _at(bad: np.ndarray) -> str:

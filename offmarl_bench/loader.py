@@ -20,9 +20,11 @@ from offmarl_bench import hub, registry
 from offmarl_bench.collate import collate, gather
 from offmarl_bench.envs import get_spec, get_suite
 from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
+from offmarl_bench.format.derived import derived_metadata
 from offmarl_bench.format.flatten import episode_at, flatten, row_starts_of
 from offmarl_bench.format.reader import read_dataset
 from offmarl_bench.format.schema import Columns
+from offmarl_bench.format.summary import summarise_episodes
 from offmarl_bench.format.writer import write_dataset
 from offmarl_bench.hub.place import SCHEME
 from offmarl_bench.ids import SUFFIX, DatasetId, local_datasets, parse_dataset_id, path_of
@@ -258,6 +260,8 @@ class Dataset(Portable):
     def save(self, path: str | Path) -> Path:
         """Write this dataset (or view) as a file of format version 1; its metadata goes along.
 
+        A view of some of the episodes gets statistics of its own, and names the dataset as its source.
+
         Raises:
             OffmarlError: the file exists or cannot be written. FormatError: no episodes, or metadata that is not JSON.
         """
@@ -266,7 +270,11 @@ class Dataset(Portable):
             raise OffmarlError(f"{target} exists already; choose another name, or remove it first")
         spans = zip(self.row_starts.tolist(), self.lengths.tolist(), strict=True)
         parts = [{name: c[a : a + t + 1] for name, c in self.columns.items()} for a, t in spans]
-        write_dataset(target, self.spec, parts, {"dataset_id": None, **self.metadata})
+        said = self.metadata
+        if len(self) and said.get("episodes", len(self)) != len(self):  # a filter's view: the whole is not what it is
+            found = summarise_episodes(self.spec, self.returns, self.lengths, self.levels)
+            said = derived_metadata("select", {}, [said], found, command=None)
+        write_dataset(target, self.spec, parts, {"dataset_id": None, **said})
         return target
 
     def torch_dataset(self, window: int | None = None) -> TorchEpisodes:

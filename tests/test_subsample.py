@@ -68,6 +68,17 @@ def test_the_saved_file_says_what_it_is(tmp_path: Path) -> None:
     )
 
 
+def test_a_filtered_view_is_saved_with_statistics_of_its_own(tmp_path: Path) -> None:
+    subsample(imbalanced(64), episodes=60).save(tmp_path / "all.h5")
+    data = load_dataset(tmp_path / "all.h5")
+    path = data.episodes(level="expert", agent="a2").save(tmp_path / "some.h5")
+    assert verify(path).ok
+    said = load_dataset(path).metadata
+    assert said["operation"]["name"] == "select"
+    assert said["operation"]["sources"][0]["content_hash"] == data.metadata["content_hash"]
+    assert said["return_mean"] == pytest.approx(load_dataset(path).returns.mean())
+
+
 def test_a_mean_met_by_one_choice_only() -> None:
     data = with_returns(0.0, 1.0, 3.0, 10.0)
     part = subsample(data, episodes=2, target_mean=6.5)

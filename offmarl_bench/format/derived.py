@@ -18,7 +18,7 @@ def derived_metadata(
     parameters: Mapping[str, Any],
     sources: Sequence[Mapping[str, Any]],
     statistics: Mapping[str, Any],
-    command: str,
+    command: str | None,
 ) -> dict[str, Any]:
     """The metadata of what an operation makes.
 
@@ -27,7 +27,7 @@ def derived_metadata(
         parameters: what else decides the content.
         sources: metadata of the datasets it was made from, in order.
         statistics: what ``summary.summarise`` says of the new content.
-        command: makes it again.
+        command: makes it again; None if no command does.
     """
     first = sources[0]
     shared = {

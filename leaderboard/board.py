@@ -233,6 +233,7 @@ def _table(suite: str, quality: str, ids: Sequence[DatasetId], entries: Sequence
         for title, text in table.remarks.get(table.key(i.suite, i.map, i.quality), {}).items()
         if any(line.title == title for line in paper)
     }
+    real_game = table.origin.get(suite) == REAL_GAME
     return Table(
         suite=suite,
         quality=quality,
@@ -245,8 +246,8 @@ def _table(suite: str, quality: str, ids: Sequence[DatasetId], entries: Sequence
         paper=paper,
         paper_note=table.note,
         remarks=tuple(remarks),
-        real_game=table.origin.get(suite) == REAL_GAME,
-        simulated=any(c.score.backend.startswith(EMBEDDED) for line in lines for c in line.known),
+        real_game=real_game,
+        simulated=real_game and any(c.score.backend.startswith(EMBEDDED) for line in lines for c in line.known),
     )
 
 

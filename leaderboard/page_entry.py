@@ -46,6 +46,11 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], cs
     )
 
 
+def _dataset(name_: str) -> str:
+    """A dataset id that may be broken after its slashes."""
+    return esc(name_).replace("/", "/<wbr>")
+
+
 def _known(values: Iterable[float | None]) -> list[float]:
     return [x for x in values if x is not None]
 
@@ -60,7 +65,7 @@ def _result_row(score: DatasetScore) -> list[str]:
     span = score.interval
     missing = f'<span class="about">{esc(score.unranked)}</span>' if score.unranked else ""
     return [
-        f"{esc(score.dataset)}{missing}",
+        f"{_dataset(score.dataset)}{missing}",
         f"<b>{number(score.score)}</b>" + (f'<span class="range">{interval(*span)}</span>' if span else ""),
         spread(score.mean, score.spread),
         spread(*mean_std(sampled)) if sampled else "",
@@ -88,7 +93,7 @@ def _results(entry: Entry) -> str:
     seeds = _table(
         "Score of every seed",
         ["Dataset", "Normalised score of each training seed"],
-        [[esc(s.dataset), ", ".join(f"{number(x) or '?'}" for x in s.normalised)] for s in entry.scores],
+        [[_dataset(s.dataset), ", ".join(f"{number(x) or '?'}" for x in s.normalised)] for s in entry.scores],
         "plain long",
     )
     return f"<h3>Results</h3>{_table('Results by dataset', heads, rows)}<h3>Every seed</h3>{seeds}"
@@ -98,7 +103,7 @@ def _check_rows(checks: Sequence[Check]) -> list[list[str]]:
     shown = checks if len(checks) <= MOST_CHECKS else [c for c in checks if c.seed is None or not c.agrees]
     return [
         [
-            esc(c.dataset),
+            _dataset(c.dataset),
             "all" if c.seed is None else str(c.seed),
             esc(f"{c.play} {c.measure}"),
             number(c.claimed, 2),

@@ -50,7 +50,7 @@ def made_up_score(
         "dataset": dataset,
         "env_id": dataset.rsplit("/", 1)[0],
         "dataset_hash": "991f83b72daaf2c6" * 4,
-        "backend": "embedded-1",
+        "backend": "embedded-1" if dataset.startswith("smac") else "made-up-1",
         "seeds": tuple(range(n)),
         "episodes": EPISODES_TO_RANK,
         "greedy_means": returns,

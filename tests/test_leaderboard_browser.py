@@ -327,30 +327,19 @@ def test_a_phone_needs_no_sideways_scrolling(show: Open, name: str, width: int) 
         assert box[0] <= box[1]
 
 
+def test_a_tablet_scrolls_the_table_and_not_the_page(show: Open) -> None:
+    page = show("whole", width=820)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 820
+    assert page.locator(f"{FIRST} .scroll").evaluate("e => e.scrollWidth > e.clientWidth")
+
+
 def test_cards_can_still_be_sorted(show: Open) -> None:
     page = show(width=390)
     sort(page, "name")
     assert names(page)[:2] == ["Aurora", "Birch"]
 
 
-CONTRAST = """(selector) => {
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    const rgb = (color) => {
-        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
-        return [...canvas.getImageData(0, 0, 1, 1).data];
-    };
-    const light = ([r, g, b]) => {
-        const bend = (v) => (v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-        const [x, y, z] = [r, g, b].map((v) => bend(v / 255));
-        return .2126 * x + .7152 * y + .0722 * z;
-    };
-    return [...document.querySelectorAll(selector)].filter((e) => e.checkVisibility()).slice(0, 40).map((e) => {
-        let under = e;
-        while (under && rgb(getComputedStyle(under).backgroundColor)[3] < 255) under = under.parentElement;
-        const [a, b] = [light(rgb(getComputedStyle(e).color)), light(rgb(getComputedStyle(under).backgroundColor))];
-        return [(Math.max(a, b) + .05) / (Math.min(a, b) + .05), e.className || e.tagName];
-    });
-}"""
+CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 TEXTS = "p, a, th, td, li, label, button, caption, figcaption, h1, h2, h3, .chip, .badge, .range, .about, .matrix td"
 
 

@@ -23,7 +23,7 @@ from offmarl_bench.errors import FormatError
 from tests.made_up_entries import full_board, made_up_entry, made_up_score
 
 ROOT = Path(__file__).resolve().parent.parent
-VOID = {"meta", "link", "input", "path", "rect", "br"}
+VOID = {"meta", "link", "input", "path", "rect", "wbr"}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x1b[31m\u202e\u0000"
 
 
@@ -177,6 +177,13 @@ def test_an_entry_in_full_says_everything_there_is() -> None:
         "Mean greedy return", "agreement", "5 × 32", "40.0, 41.0, 42.0, 43.0, 44.0", "15,000", "10 min", "991f83b72daa",
     ):  # fmt: skip
         assert text in page, text
+
+
+def test_what_our_simulator_played_is_never_taken_for_the_real_game() -> None:
+    note = "own simulator of the combat, not in StarCraft II"
+    assert note in render_page([made_up_entry()])
+    assert note not in render_page([made_up_entry(scores=[made_up_score(backend="sc2-4.10")])])
+    assert note not in render_page([made_up_entry(scores=[made_up_score("mpe/PP_3p1p/low-v1")])])
 
 
 def test_what_differs_says_so_where_it_is_seen() -> None:

@@ -59,12 +59,12 @@ def test_a_planted_fault_is_found(name: str, format: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_fault_does_not_make_others(format: str, tmp_path: Path) -> None:
-    """One illegal action or copied episode is one finding, and not a page of them."""
-    name = "one episode twice"
-    corpus = healthy(discrete=format != "omar")
-    FAULTS[name].plant(corpus)
-    found = examined(format, tmp_path, corpus).findings
-    assert [f.code for f in found if f.severity != "info"] == [FAULTS[name].code]
+    """One fault is one finding, and not a page of them."""
+    for name in ("one episode twice", "-inf padding", "unscaled feature"):
+        corpus = healthy(discrete=format != "omar")
+        FAULTS[name].plant(corpus)
+        found = examined(format, tmp_path / name, corpus).findings
+        assert [f.code for f in found if f.severity != "info"] == [FAULTS[name].code]
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -86,7 +86,7 @@ def _no_nan(_: click.Context, __: click.Parameter, value: float | None) -> float
     epilog=examples(
         "offmarl-bench doctor smac/2s3z/low",
         "offmarl-bench doctor 5m_vs_6m_expert.h5 5m_vs_6m_mixed.h5       are they different data?",
-        "offmarl-bench doctor data/simple_spread/expert/seed_0_data --returns-documented 516.8",
+        "offmarl-bench doctor data/simple_spread/seed_0_data --returns-documented 16.0",
         "offmarl-bench doctor vaults/smac_v1/3m.vlt/Good --json --strict",
     )
 )

@@ -125,7 +125,10 @@ class Facts:
         for name in ("state", "next_obs"):
             values = getattr(block, name)
             if values is not None and not (np.isfinite(values.min()) and np.isfinite(values.max())):
-                self._count(name, block, ~np.isfinite(values.reshape(len(values), -1)).all(1))
+                bad = ~np.isfinite(values)
+                if name == "next_obs":  # where observations are padded with −∞, so are these; once is enough
+                    bad &= ~((values == -np.inf) & self.minus_inf)
+                self._count(name, block, bad.reshape(len(bad), -1).any(1))
         rewards = block.rewards.reshape(len(block.steps), -1)
         self._count("rewards", block, ~np.isfinite(rewards).all(1) & block.steps)
 

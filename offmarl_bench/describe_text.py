@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from offmarl_bench.describe import UNKNOWN_LEVEL, Description, Part, Played, Spread
 from offmarl_bench.report_formats import printable
@@ -77,7 +78,8 @@ class _Page:
     def __init__(self, found: Description, terminal: Terminal) -> None:
         self.d, self.terminal = found, terminal
         self.width = min(max(terminal.width, MIN_WIDTH), MAX_WIDTH)
-        self.name = max(len(a) for a in found.agents)
+        self.names = [printable(a) for a in found.agents]
+        self.name = max(map(len, self.names))
 
     def paint(self, text: str, level: str) -> str:
         """``text`` in the colour of a level."""
@@ -90,7 +92,7 @@ class _Page:
     def head(self) -> Iterator[str]:
         """What it is and how good it is."""
         d = self.d
-        yield f"{self.bold(printable(d.dataset))}  {d.episodes:,} episodes, {d.steps:,} steps of {d.env_id}"
+        yield f"{self.bold(printable(d.dataset))}  {d.episodes:,} episodes, {d.steps:,} steps of {printable(d.env_id)}"
         yield f"team return {_mean(d.returns)}, from {d.returns.quartiles[0]:.2f} to {d.returns.quartiles[-1]:.2f}"
         if d.score is not None:
             low, high = (d.provenance[f"reference_{k}"] for k in ("random", "expert"))
@@ -120,7 +122,7 @@ class _Page:
             return part.composition
         return (
             " ".join(
-                self.paint(f"{a}{LETTERS[level]}", level) for a, level in zip(self.d.agents, part.levels, strict=True)
+                self.paint(f"{a}{LETTERS[level]}", level) for a, level in zip(self.names, part.levels, strict=True)
             )
             + " "
         )
@@ -136,7 +138,7 @@ class _Page:
         yield blank + "".join(self.paint(f"{f'{SHADES[level]} {level}':>{COLUMN}}", level) for level in LEVELS)
         for agent in self.d.agents:
             mine = {p.level: p for p in self.d.played if p.agent == agent}
-            yield f"  {agent:{self.name}}  {self._bar(mine, length)}" + "".join(
+            yield f"  {printable(agent):{self.name}}  {self._bar(mine, length)}" + "".join(
                 self._cell(mine[level]) if level in mine else f"{'–':>{COLUMN}}" for level in LEVELS
             )
 
@@ -172,8 +174,9 @@ class _Page:
         """How much of it is new."""
         c = self.d.coverage
         yield self.bold("Coverage") + " (distinct state-action pairs over steps: SACo)"
-        own = "  ".join(f"{a} {x:.2f}" for a, x in zip(self.d.agents, c.agents, strict=True))
-        yield f"  joint {c.joint:.2f}   each agent's own: {own}"
+        own = " ".join(f"{a}={x:.2f}" for a, x in zip(self.names, c.agents, strict=True))
+        line = printable(f"joint {c.joint:.2f}; each agent's own: {own}")
+        yield from wrap(line, self.width, initial_indent="  ", subsequent_indent="    ")
         yield f"  {percent(c.unique_episodes)} of the episodes are no copies of others"
 
     def provenance(self) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -181,6 +182,10 @@ def test_what_a_file_says_cannot_reach_the_terminal(data: Dataset) -> None:
     text = page(describe(data))
     assert all(c.isprintable() or c == "\n" for c in text)
     assert "a?b" in text
+    names = tuple(f"{a}\x1b[31m\n" for a in SPEC.agents)
+    data.spec = replace(SPEC, id="toy/\x1bsignals", agents=names)
+    text = page(describe(data))
+    assert all(c.isprintable() or c == "\n" for c in text)
     assert pictures(describe(data))
 
 

@@ -1,6 +1,7 @@
 """Where the particle environments' returns lie: uniform play, untrained networks, scripts, bounds, the paper's range.
 
     python benchmarks/mpe_returns.py            prints the tables of docs/mpe.md, in about a minute
+    python benchmarks/mpe_returns.py --speed    steps per CPU second beside the installed mpe2
 
 The paper states neither the sum behind its team reward nor the reward and arena of predator–prey. What is chosen
 there is chosen by these numbers.
@@ -9,6 +10,7 @@ there is chosen by these numbers.
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int
 
+from offmarl_bench.bench import bench_engine
 from offmarl_bench.envs.mpe import navigation
 from offmarl_bench.envs.mpe.env import MpeEnv
 from offmarl_bench.envs.mpe.maps import MAPS, MpeMap
@@ -37,6 +40,7 @@ ARENAS = (0.9, 1.0, 1.5, 2.0, 100.0)
 """Half sides tried for the prey's arena; the last is as good as none."""
 LOOK_AHEAD = 0.4
 """Seconds that a script looks ahead along the difference of velocities."""
+MPE2_EPISODES = 200
 CLOSE = 0.02
 """A seeker nearer to where it wants to be than this does nothing."""
 
@@ -129,10 +133,30 @@ def bound(mpe_map: MpeMap) -> float:
     return float(total)
 
 
+def mpe2_rate() -> float:
+    """Environment steps per CPU second of mpe2's partially observable simple_spread, random actions."""
+    from mpe2 import simple_spread_v3  # type: ignore[import-untyped]
+
+    env = simple_spread_v3.parallel_env(num_agent_neighbors=1, num_landmark_neighbors=2)
+    g, steps, busy = generator(0, "bench"), 0, time.process_time()
+    for k in range(MPE2_EPISODES):
+        env.reset(seed=k)
+        while env.agents:
+            env.step({agent: int(a) for agent, a in zip(env.agents, g.integers(5, size=3), strict=True)})
+            steps += 1
+    return steps / (time.process_time() - busy)
+
+
 def main() -> None:
     """Print the tables."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speed", action="store_true", help="how fast, beside mpe2")
     torch.set_num_threads(1)
+    if parser.parse_args().speed:
+        ours = bench_engine("mpe/CN_3ls3l")[1].value
+        theirs = mpe2_rate()
+        print(f"CN_3ls3l, steps per CPU second: ours {ours:,.0f}, mpe2 {theirs:,.0f}, ratio {ours / theirs:,.0f}")
+        return
     print("| map | paper's range | uniform | untrained networks: median (from, to) | script | bound |")
     print("|---|---|---|---|---|---|")
     for name, (low, high) in PAPER.items():

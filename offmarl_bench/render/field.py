@@ -24,6 +24,8 @@ TRACK_WIDTH, TRACK_FADE = 2.5, 0.45
 """Pixels; how pale the newest piece of a track is."""
 AIM_FADE = 0.3
 DEAD_FADE = 0.6
+OVER = 2.0
+"""Ground is cut this many pixels beyond the field."""
 BAR_HEIGHT, BAR_WIDTH = 4.0, 26.0
 LOW = 0.35
 """Health below this share is drawn in the colour of danger."""
@@ -99,10 +101,15 @@ def _radius(body: Body, window: Window) -> float:
 def _ground(canvas: Canvas, scene: Scene, window: Window) -> None:
     bottom = theme.HEADER + window.height
     canvas.box((0, theme.HEADER), (theme.WIDTH, bottom), theme.OUTSIDE if scene.ground else theme.GROUND)
+    boxes = []
     for x0, y0, x1, y1 in scene.ground:
         a, b = window.at(x0, y1), window.at(x1, y0)
-        inside = (max(a[0], -2.0), max(a[1], theme.HEADER - 2.0)), (min(b[0], theme.WIDTH + 2.0), min(b[1], bottom + 2))
-        canvas.box(*inside, theme.GROUND, theme.EDGE)
+        a = (max(a[0], -OVER), max(a[1], theme.HEADER - OVER))
+        boxes.append((a, (min(b[0], theme.WIDTH + OVER), min(b[1], bottom + OVER))))
+    for (ax, ay), (bx, by) in boxes:  # all edges first, so that none runs through the ground
+        canvas.box((ax - 1, ay - 1), (bx + 1, by + 1), theme.EDGE)
+    for a, b in boxes:
+        canvas.box(a, b, theme.GROUND)
 
 
 def _goal(canvas: Canvas, body: Body, window: Window) -> None:

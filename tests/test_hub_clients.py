@@ -78,8 +78,9 @@ repo, path = sys.argv[1:]
 with h5py.File(path) as file:
     local = {name: file[name][()] for name in file}
 rows = load_dataset(repo, "low", revision="v1", split="train")
-found = rows.with_format("numpy")[:]
-same = {n: np.asarray(found[n]).tobytes() == local[n].tobytes() and found[n].dtype == local[n].dtype for n in local}
+found = rows.with_format("numpy")[:]  # which makes int64 of all integers: the types are those of the features
+kind = {n: np.dtype(getattr(f, "dtype", None) or f.feature.dtype) for n, f in rows.features.items()}
+same = {n: kind[n] == v.dtype and np.asarray(found[n], v.dtype).tobytes() == v.tobytes() for n, v in local.items()}
 stream = load_dataset(repo, "low", revision="low-v1", split="train", streaming=True)
 streamed = {n: [] for n in local}
 for row in stream.with_format("numpy"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 from offmarl_bench.hub import pull, remote_versions
 from offmarl_bench.hub.listing import Listing, parse_listing
 from offmarl_bench.hub.place import HubFile, check_repo, offline, parse_hub_file, path_in_repo, repository
+from offmarl_bench.hub.transfer import prepare
 from offmarl_bench.ids import DatasetId, parse_dataset_id
 from tests.hub_case import ENV, dataset_file, entry_of
 
@@ -124,3 +126,16 @@ def test_offline_the_hub_is_not_asked(variable: str, monkeypatch: pytest.MonkeyP
         pull("toy/signals/low")
     with pytest.raises(OffmarlError, match=f"{variable} is set"):
         remote_versions("toy/signals")
+
+
+def test_only_huggingface_co_is_taken_to_have_xet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address, told in ((None, None), ("https://hub.example.org", "1")):
+        monkeypatch.delenv("HF_HUB_DISABLE_XET", raising=False)
+        monkeypatch.delenv("HF_ENDPOINT", raising=False)
+        if address:
+            monkeypatch.setenv("HF_ENDPOINT", address)
+        prepare()
+        assert os.environ.get("HF_HUB_DISABLE_XET") == told
+    monkeypatch.setenv("HF_HUB_DISABLE_XET", "0")
+    prepare()
+    assert os.environ["HF_HUB_DISABLE_XET"] == "0", "who has said it knows better"

@@ -200,7 +200,7 @@ def test_no_server(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
         pull(f"{ENV}/low")
     with pytest.raises(OffmarlError, match="cannot reach the Hub"):
         remote_versions(ENV)
-    with pytest.raises(UnknownName, match=r"The Hub: cannot reach .* Generate it: `offmarl-bench generate"):
+    with pytest.raises(UnknownName, match=r"The Hub could not be asked: cannot reach [^;]*. Generate it: `offmarl"):
         load_dataset(f"{ENV}/low")
 
 

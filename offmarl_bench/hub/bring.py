@@ -162,7 +162,7 @@ def pull_if_there(wanted: DatasetId) -> tuple[Path | None, str]:
         return None, f"Nor is it on the Hub ({endpoint()}/datasets/{repo})."
     except (OffmarlError, TimeoutError) as e:
         _silent[endpoint()] = time.monotonic()
-        return None, f"The Hub could not be asked: {e}." if isinstance(e, TimeoutError) else f"The Hub: {e}."
+        return None, f"The Hub could not be asked: {str(e).partition(';')[0]}."
     log.info("%s is not on this machine: taking it from %s/datasets/%s", entry.id, endpoint(), repo)
     return _bring(entry, repo, commit), ""
 

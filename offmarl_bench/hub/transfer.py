@@ -50,13 +50,16 @@ class Remote:
 
 
 def prepare() -> None:
-    """Before ``huggingface_hub`` is first imported: at an address that is not huggingface.co do without Xet.
+    """Import the client library and let it set up its connections, so that no deadline has to cover that.
 
-    Xet is the storage service of huggingface.co; mirrors and self-made Hubs have none, and uploads to them fail
-    unless the client is told so before it is imported.
+    At an address that is not huggingface.co it has to do without Xet, the storage service of huggingface.co: mirrors
+    and self-made Hubs have none, and uploads to them fail unless the client is told so before it is imported.
     """
     if endpoint() != DEFAULT_ENDPOINT:
         os.environ.setdefault(XET_VARIABLE, "1")
+    from huggingface_hub import get_session
+
+    get_session()
 
 
 def require_online(what: str) -> None:
@@ -84,7 +87,7 @@ def read_small(repo: str, path: str, revision: str, seconds: float = PATIENCE) -
         UnknownName: no such repository, revision or file. OffmarlError: no network, no permission.
         FormatError: larger than anything small.
     """
-    require_online(f"{repo}/{path}")
+    require_online(repo)
     prepare()
     with asking(repo):
         from huggingface_hub import get_session, hf_raise_for_status
@@ -114,7 +117,7 @@ def ask(repo: str, path: str, revision: str, seconds: float = PATIENCE) -> Remot
     Raises:
         UnknownName: no such repository, revision or file. OffmarlError: no network, no permission.
     """
-    require_online(f"{repo}/{path}")
+    require_online(repo)
     prepare()
     with asking(repo):
         from huggingface_hub import get_hf_file_metadata
@@ -171,7 +174,7 @@ def download(remote: Remote, target: Path, check: Callable[[Path], None] = lambd
         FormatError: what came is not what the repository promised; it is thrown away.
         OffmarlError: no network, no permission, no room; what has arrived is kept for the next attempt.
     """
-    require_online(str(remote.path))
+    require_online(remote.repo)
     prepare()
     name = f"{Path(remote.path).name}.{remote.digest[:16] or remote.commit[:16]}.partial"
     partial = target.with_name(f".{name}")

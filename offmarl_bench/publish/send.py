@@ -19,7 +19,7 @@ from offmarl_bench.hub.failures import LOG_IN, asking
 from offmarl_bench.hub.listing import NAME, HubEntry, Listing
 from offmarl_bench.hub.place import MAIN, REPO_TYPE, check_repo, endpoint, path_in_repo, repository
 from offmarl_bench.hub.transfer import SHA256_DIGITS, digest_of, prepare, read_small, require_online
-from offmarl_bench.ids import parse_dataset_id
+from offmarl_bench.ids import DatasetId, parse_dataset_id
 from offmarl_bench.loader import find_dataset
 from offmarl_bench.manifest import compare
 from offmarl_bench.publish.readme import render
@@ -63,36 +63,35 @@ def push(dataset: str | Path, *, repo: str | None = None, private: bool = False,
         private: make a new repository private.
         licence: the Hub's identifier of the data's licence; None means that of the repository, ``mit`` for a new one.
 
+    The file is read whole, to verify it and to write its card; it is sent in pieces.
+
     Raises:
         UnknownName: no such dataset here. FormatError: a file that `verify` finds faults in, or without an id.
         OffmarlError: no network, no token, no permission; another dataset of that id is there.
     """
-    require_online(f"push of {dataset}")
     path = find_dataset(dataset, ask_hub=False)
-    _check(path)
-    card = card_data(path)
-    entry = _entry(path, card)
-    place = check_repo(repo) if repo else repository(entry.dataset.env_id)
-    if repo is None and (status := compare(read_metadata(path)[1]))[0] == "differs":
-        raise OffmarlError(
-            f"{path} is not the published {entry.id}: {status[1]}; push it to a place of its own (--repo)"
-        )
+    wanted = _id_of(path)
+    place = check_repo(repo) if repo else repository(wanted.env_id)
+    require_online(place)
     prepare()
+    if repo is None and (status := compare(read_metadata(path)[1]))[0] == "differs":
+        raise OffmarlError(f"{path} is not the published {wanted}: {status[1]}; push it to a place of its own (--repo)")
     with asking(place, writing=True):
         from huggingface_hub import HfApi, get_token
 
         if get_token() is None:
             raise OffmarlError(f"push to {place} at {endpoint()}: not logged in; {LOG_IN}")
+        faults = [f for f in verify(path).findings if f.severity == "error"]
+        if faults:
+            raise FormatError(f"{path} is not pushed: {faults[0]}")
+        card = card_data(path)
         api = HfApi(endpoint=endpoint(), library_name="offmarl-bench")
         head = _open(api, place, private)
-        return _Push(api, place, path, entry, card, licence).run(head)
+        return _Push(api, place, path, _entry(path, card), card, licence).run(head)
 
 
-def _check(path: Path) -> None:
-    """Whether a file is fit to be published. Raises FormatError."""
-    faults = [f for f in verify(path).findings if f.severity == "error"]
-    if faults:
-        raise FormatError(f"{path} is not pushed: {faults[0]}")
+def _id_of(path: Path) -> DatasetId:
+    """The id under which a file can be published. Raises FormatError."""
     spec, said = read_metadata(path)
     wanted = said.get("dataset_id")
     try:
@@ -109,6 +108,7 @@ def _check(path: Path) -> None:
             f"{path} is not pushed: quality {dataset.quality!r} cannot be the name of a git tag; use letters, digits "
             "and _ . + -"
         )
+    return dataset
 
 
 def _entry(path: Path, card: dict[str, Any]) -> HubEntry:

@@ -2,8 +2,8 @@
 
 A tag ``vN`` shows of every quality the newest version up to N. While N is the highest version that is a commit of
 ``main``. For a lower N (a quality that joins late) the tag sits on a commit beside ``main`` that differs from it only
-by README and manifest; nothing is uploaded twice. A tag ``vN`` may gain qualities and loses or changes none; a tag
-``QUALITY-vN`` is set once.
+by README and manifest; nothing is uploaded twice. A tag ``vN`` moves when a quality joins or comes to a version up to
+N (so ``v1`` only ever gains); a tag ``QUALITY-vN`` is set once.
 """
 
 from __future__ import annotations

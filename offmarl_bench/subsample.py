@@ -10,18 +10,15 @@ the λ that meets the wanted one, and exchanging one pair of episodes takes away
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
-from offmarl_bench import registry
 from offmarl_bench.errors import FormatError
 from offmarl_bench.format.derived import derived_metadata
 from offmarl_bench.format.summary import summarise_episodes
 from offmarl_bench.loader import Dataset
 from offmarl_bench.seeding import generator
-from offmarl_bench.types import LEVELS
 
 TOLERANCE = 0.01
 """A mean return is met if it is missed by at most this part of the range of returns."""
@@ -37,27 +34,11 @@ EXCHANGES = 8
 """Pairs of episodes exchanged at most; each takes away most of what the one before left."""
 
 
-def _view(dataset: Dataset, chosen: Int64[np.ndarray, " K"], metadata: dict[str, Any]) -> Dataset:
+def _view(dataset: Dataset, chosen: Int64[np.ndarray, " K"]) -> Dataset:
     return Dataset(
-        dataset.spec, dataset.columns, dataset.row_starts[chosen], dataset.lengths[chosen], metadata,
+        dataset.spec, dataset.columns, dataset.row_starts[chosen], dataset.lengths[chosen],
         returns=dataset.returns[chosen],
     )  # fmt: skip
-
-
-def _fitting(dataset: Dataset, level: str | None, agent: str | None) -> Bool[np.ndarray, " E"]:
-    """Episodes in which the agent, or every agent, was played at the level."""
-    if level is None:
-        if agent is not None:
-            raise FormatError(f"agent {agent!r} without a level: say which of {', '.join(LEVELS)} it should have been")
-        return np.ones(len(dataset), bool)
-    if level not in LEVELS:
-        raise registry.unknown("level", level, LEVELS)
-    at_level = dataset.levels == LEVELS.index(level)
-    if agent is None:
-        return np.asarray(at_level.all(1))
-    if agent not in dataset.spec.agents:
-        raise registry.unknown(f"agent of {dataset.spec.id}", agent, dataset.spec.agents)
-    return np.asarray(at_level[:, dataset.spec.agents.index(agent)], bool)
 
 
 def _largest(keys: Float64[np.ndarray, " E"], n: int) -> Int64[np.ndarray, " n"]:
@@ -102,8 +83,9 @@ def _exchange(
 
 
 def choose_mean(
-    returns: Float64[np.ndarray, " E"], target: float, n: int, generator: np.random.Generator
-) -> Int64[np.ndarray, " n"]:
+    returns: Float64[np.ndarray, " E"], target: float, n: int, generator: np.random.Generator,
+    scores: Float64[np.ndarray, " E"] | None = None,
+) -> Int64[np.ndarray, " n"]:  # fmt: skip
     """``n`` episodes whose mean return is as near to the target as the method of this module comes.
 
     Args:
@@ -111,6 +93,7 @@ def choose_mean(
         target: wanted mean.
         n: how many, at most all.
         generator: the noise.
+        scores: what the keys go by in place of the returns; then no episode is picked for its own return.
 
     Raises:
         FormatError: no choice of ``n`` episodes has that mean, within ``TOLERANCE``.
@@ -123,7 +106,7 @@ def choose_mean(
             f"mean return {target:g} cannot be met by {n} of {len(returns)} episodes: theirs can be "
             f"{least:.4g} to {most:.4g}; ask for fewer episodes or another mean"
         )
-    z, noise = _standardised(returns), generator.gumbel(size=len(returns))
+    z, noise = _standardised(returns if scores is None else scores), generator.gumbel(size=len(returns))
     low, high = -STEEPEST, STEEPEST
     best = _largest(noise, n)
     for _ in range(HALVINGS):
@@ -133,7 +116,7 @@ def choose_mean(
         if abs(mean - target) < abs(float(returns[best].mean()) - target):
             best = chosen
         low, high = (middle, high) if mean < target else (low, middle)
-    for _ in range(EXCHANGES):
+    for _ in range(EXCHANGES if scores is None else 0):
         best = _exchange(returns, best, target)
     if abs(float(returns[best].mean()) - target) > allowed:
         raise FormatError(
@@ -156,8 +139,7 @@ def subsample(
 
     Args:
         dataset: where from.
-        episodes: how many; None keeps all that fit, or with ``target_mean`` half
-            of the most that can have it.
+        episodes: how many; None keeps all that fit, or with ``target_mean`` half of the most that can have it.
         target_mean: mean return that they should have.
         level: keep only episodes in which ``agent``, or without it every agent, was played at this level.
         agent: an agent's name.
@@ -171,24 +153,24 @@ def subsample(
         raise FormatError("subsample: give episodes, target_mean or level")
     if seed < 0 or (episodes is not None and episodes < 1):
         raise FormatError(f"subsample: {episodes} episodes with seed {seed}; expected ≥ 1 and a seed ≥ 0")
-    fitting = np.flatnonzero(_fitting(dataset, level, agent))
+    fitting = dataset.episodes(level=level, agent=agent)
     if len(fitting) < (episodes or 1):
         what = f" with {agent or 'every agent'} {level}" if level else ""
         raise FormatError(f"{dataset!r} has {len(fitting)} episodes{what}; {episodes or 1} were asked for")
-    chosen, g = fitting, generator(seed, "subsample")
+    chosen, g = np.arange(len(fitting)), generator(seed, "subsample")
     if target_mean is not None:
-        returns = dataset.returns[fitting]
-        n = episodes or max(1, int(PART_KEPT * most_with_mean(returns, target_mean)))
-        chosen = fitting[choose_mean(returns, target_mean, n, g)]
+        n = episodes or max(1, int(PART_KEPT * most_with_mean(fitting.returns, target_mean)))
+        chosen = choose_mean(fitting.returns, target_mean, n, g)
     elif episodes is not None:
-        chosen = np.sort(g.choice(fitting, episodes, replace=False))
+        chosen = np.sort(g.choice(len(fitting), episodes, replace=False))
+    part = _view(fitting, chosen)
     asked = {"episodes": episodes, "target_mean": target_mean, "level": level, "agent": agent, "seed": seed}
     parameters = {name: value for name, value in asked.items() if value is not None}
     source = str(dataset.metadata.get("dataset_id") or "DATASET")
     options = [part for name, value in parameters.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    metadata = derived_metadata(
+    part.metadata = derived_metadata(
         "subsample", parameters, [dataset.metadata],
-        summarise_episodes(dataset.spec, dataset.returns[chosen], dataset.lengths[chosen], dataset.levels[chosen]),
+        summarise_episodes(part.spec, part.returns, part.lengths, part.levels),
         shlex.join(["offmarl-bench", "subsample", source, *options, "--out", "FILE"]),
     )  # fmt: skip
-    return _view(dataset, chosen, metadata)
+    return part

@@ -5,6 +5,9 @@ only thing that is chosen: from a bank that is larger than needed the first n_e 
 episodes are taken, with the n_e that brings the mean nearest to that of the imbalanced dataset. No episode is picked
 for its return, so the twin is what the recipe with that share would have given. What an agent learns better from one
 than from the other is then not a matter of mean quality. Only the mean is matched: the spread of returns is not.
+
+One expert among random agents can earn even less than random agents alone. Then no mixture has the mean, and the twin
+is all random, with the level's members in other proportions.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from offmarl_bench.imbalance import imbalance
 from offmarl_bench.loader import Dataset, load_dataset
 from offmarl_bench.pool import Pool, load_pool
 from offmarl_bench.seeding import sequence
+from offmarl_bench.subsample import choose_mean
 from offmarl_bench.types import LEVELS
 
 log = logging.getLogger(__name__)
@@ -45,6 +49,8 @@ MARGIN_PER_ROOT = 2.0
 BANKS = 3
 """Banks tried: the first trusts the pool's measured returns, the next what the one before has shown."""
 BANK = ".bank.h5"
+OVERSIZE = 1.5
+"""Size of a bank of one level, in which members of the pool are preferred, over that of the twin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,8 @@ class Match:
     twin_imbalance: float
     experts: int
     """Episodes of the twin in which all agents are experts."""
+    by_member: bool
+    """Whether no mixture had the mean, so that members of one level were preferred (see ``_prefer_members``)."""
     tolerance: float
     """Greatest difference of the means that is called a match."""
 
@@ -117,30 +125,44 @@ def _bank_recipe(where: Dial, share: float, episodes: int) -> tuple[str, int]:
     return mixture(where.spec, [(part, [EXPERT] * n), (1 - part, [RANDOM] * n)]), experts + randoms
 
 
-def _share(target: float, randoms: float, experts: float, what: str) -> float:
-    """The share of expert episodes that mixes two means to the target."""
-    if not min(randoms, experts) <= target <= max(randoms, experts) or randoms == experts:
-        raise FormatError(
-            f"no balanced twin: the imbalanced data has the mean return {target:.4f}, which no mixture of all-random "
-            f"({randoms:.4f}) and all-expert ({experts:.4f}) episodes has, {what}; choose another --imbalance or "
-            "--expert, or leave the twin out with --no-twin"
-        )
-    return (target - randoms) / (experts - randoms)
-
-
 def _twin_view(bank: Dataset, episodes: int, target: float) -> tuple[Dataset | None, float]:
-    """The twin within a bank, or None and the share of expert episodes to try next."""
+    """The twin within a bank; or None and the share of experts to try next, outside of [0, 1] if none has the mean."""
     all_expert = (bank.levels == EXPERT).all(1)
     experts, randoms = np.flatnonzero(all_expert), np.flatnonzero(~all_expert)
     returns = bank.returns
     number, bracketed = choose(returns[experts], returns[randoms], episodes, target)
     if not bracketed:
-        return None, _share(target, float(returns[randoms].mean()), float(returns[experts].mean()), "as they came out")
+        low, high = float(returns[randoms].mean()), float(returns[experts].mean())
+        return None, (target - low) / (high - low) if high > low else -1.0
     chosen = np.sort(np.concatenate([experts[:number], randoms[: episodes - number]]))
+    return _part(bank, chosen), number / episodes
+
+
+def _part(bank: Dataset, chosen: Int64[np.ndarray, " E"]) -> Dataset:
     return Dataset(
         bank.spec, bank.columns, bank.row_starts[chosen], bank.lengths[chosen], bank.metadata,
-        returns=returns[chosen],
-    ), number / episodes  # fmt: skip
+        returns=bank.returns[chosen],
+    )  # fmt: skip
+
+
+def _prefer_members(bank: Dataset, episodes: int, target: float, generator: np.random.Generator) -> Dataset:
+    """The twin of data whose mean lies beyond that of one level: a bank of that level, its members preferred unevenly.
+
+    A level has better and worse members. The keys of ``subsample`` go by the mean return of an episode's member in
+    the bank, so still no episode is picked for its own return. Raises FormatError if that is not enough.
+    """
+    member = bank.columns["behavior_policy"][bank.row_starts, 0]
+    _, which = np.unique(member, return_inverse=True)
+    means = np.bincount(which, bank.returns) / np.bincount(which)
+    try:
+        chosen = choose_mean(bank.returns, target, episodes, generator, scores=means[which])
+    except FormatError as e:
+        raise FormatError(
+            f"no balanced twin: the imbalanced data has the mean return {target:.4f}, which no mixture of all-random "
+            f"and all-expert episodes has ({e}); choose another --imbalance or --expert, or leave the twin out with "
+            "--no-twin"
+        ) from e
+    return _part(bank, chosen)
 
 
 def _metadata(where: Dial, twin: Dataset, match: Match, of: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -178,7 +200,7 @@ def _is_there(path: Path, of: Mapping[str, Any], overwrite: bool) -> bool:
     return same
 
 
-def compare(imbalanced: Dataset, twin: Dataset) -> Match:
+def compare(imbalanced: Dataset, twin: Dataset, by_member: bool = False) -> Match:
     """Mean returns, spreads and imbalance of both. Raises FormatError if the means do not match."""
     low, high = (float(imbalanced.metadata[f"reference_{name}"]) for name in ("random", "expert"))
     match = Match(
@@ -186,7 +208,7 @@ def compare(imbalanced: Dataset, twin: Dataset) -> Match:
         mean=float(imbalanced.returns.mean()), std=float(imbalanced.returns.std()),
         imbalance=imbalance(imbalanced) or 0.0, twin_mean=float(twin.returns.mean()),
         twin_std=float(twin.returns.std()), twin_imbalance=imbalance(twin) or 0.0,
-        experts=int((twin.levels == EXPERT).all(1).sum()), tolerance=TOLERANCE * abs(high - low),
+        experts=int((twin.levels == EXPERT).all(1).sum()), by_member=by_member, tolerance=TOLERANCE * abs(high - low),
     )  # fmt: skip
     if abs(match.difference) > match.tolerance:
         raise FormatError(f"no balanced twin with so few episodes: {match}; ask for more episodes")
@@ -230,25 +252,35 @@ def generate_twin(
     path = path_of(twin_id(where)) if out is None else out
     if _is_there(path, data.metadata, overwrite):
         log.warning("%s is there already, made with the same settings: nothing to do", path)
-        return path, compare(data, load_dataset(path))
+        twin = load_dataset(path)
+        return path, compare(data, twin, bool(twin.metadata["operation"]["match"]["by_member"]))
     chosen_pool = load_pool(where.spec.id) if pool is None else pool
     randoms, experts = (_expected(chosen_pool, level) for level in (RANDOM, EXPERT))
     share = min(1.0, max(0.0, (target - randoms) / (experts - randoms))) if experts != randoms else 1 / where.spec.N
     seed = int(sequence(master, "twin").generate_state(1, np.uint32)[0])  # none of the imbalanced data's episodes
     bank_file = path.with_name(path.stem + BANK)
+
+    def bank(recipe: str, size: int) -> Dataset:
+        made = generate(
+            where.spec.id, recipe=recipe, dataset=twin_id(where), episodes=size, seed=seed, workers=workers,
+            executor=executor, out=bank_file, pool=chosen_pool, overwrite=True, progress=progress,
+        )  # fmt: skip
+        return load_dataset(made)
+
     try:
+        found = None
         for _ in range(BANKS):
-            recipe, size = _bank_recipe(where, share, episodes)
-            generate(
-                where.spec.id, recipe=recipe, dataset=twin_id(where), episodes=size, seed=seed, workers=workers,
-                executor=executor, out=bank_file, pool=chosen_pool, overwrite=True, progress=progress,
-            )  # fmt: skip
-            twin, share = _twin_view(load_dataset(bank_file), episodes, target)
-            if twin is not None:
+            found, share = _twin_view(bank(*_bank_recipe(where, share, episodes)), episodes, target)
+            if found is not None or not 0 <= share <= 1:
                 break
-        else:
-            raise FormatError(f"no balanced twin after {BANKS} tries with so few episodes; ask for more episodes")
-        match = compare(data, twin)
+        beyond = found is None
+        if found is None:
+            level = RANDOM if share < 0.5 else EXPERT
+            recipe = mixture(where.spec, [(Decimal(1), [level] * where.spec.N)])
+            g = np.random.default_rng(sequence(master, "twin", 1))
+            found = _prefer_members(bank(recipe, math.ceil(OVERSIZE * episodes)), episodes, target, g)
+        twin = found
+        match = compare(data, twin, beyond)
     except FormatError:
         bank_file.unlink(missing_ok=True)
         raise

@@ -164,10 +164,25 @@ def test_a_mean_that_no_balanced_data_have_is_said(tmp_path: Path) -> None:
     with pytest.raises(
         FormatError,
         match=r"no balanced twin: the imbalanced data has the mean return 5\.\d+, which no mixture of all-random "
-        r"\(1\.\d+\) and all-expert \(3\.\d+\) episodes has, as they came out; choose another --imbalance",
+        r"and all-expert episodes has \(mean return 5\.\d+ cannot be met by 60 of 90 episodes: .*; choose another",
     ):
         generate_twin(where, better, out=tmp_path / "twin.h5", pool=pool, progress=False)
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != "home") == ["better.h5", "x.h5"]
+
+
+def test_a_mean_just_below_that_of_random_agents_is_met_by_their_weaker_members(tmp_path: Path) -> None:
+    where, pool = dial("toy/signals", 1.0), skilled_pool()
+    data = load_dataset(generate_imbalanced(where, episodes=60, out=tmp_path / "x.h5", pool=pool, progress=False))
+    data.columns["rewards"][data.row_starts] -= np.float32(data.returns.mean() - 1.66)
+    worse = data.save(tmp_path / "worse.h5")
+    other, match = generate_twin(where, worse, out=tmp_path / "twin.h5", pool=pool, progress=False)
+    twin = load_dataset(other)
+    assert (match.by_member, match.experts, match.twin_imbalance) == (True, 0, 0.0)
+    assert match.mean == pytest.approx(1.66, abs=1e-5)
+    assert abs(match.difference) <= match.tolerance
+    assert (twin.levels == 0).all()
+    assert len(twin) == 60
+    assert verify(other).ok
 
 
 def test_only_data_from_the_dial_have_a_twin(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_wrong_use_is_said() -> None:
         subsample(data, episodes=9)
     with pytest.raises(FormatError, match=r"has 0 episodes with a1 expert; 1 were asked for"):
         subsample(data, level="expert", agent="a1")
-    with pytest.raises(FormatError, match="agent 'a1' without a level: say which of random, medium, expert"):
+    with pytest.raises(FormatError, match="agent='a1' without a level: say which of random, medium, expert"):
         subsample(data, agent="a1", episodes=3)
     with pytest.raises(UnknownName, match=r"unknown level 'exprt'. Did you mean 'expert'"):
         subsample(data, level="exprt")

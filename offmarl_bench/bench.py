@@ -20,9 +20,7 @@ from jaxtyping import Shaped
 
 from offmarl_bench.envs import get_suite, make_env, split_id
 from offmarl_bench.envs.base import BatchedEnv
-from offmarl_bench.format.chunks import cores
 from offmarl_bench.generate import generate
-from offmarl_bench.loader import load_dataset
 from offmarl_bench.provenance import commit, versions
 from offmarl_bench.seeding import generator
 from offmarl_bench.train import one_thread
@@ -144,47 +142,6 @@ def bench_generate(
                     value=episodes / elapsed,
                     unit="episodes/s",
                     threads=n,
-                    seconds=elapsed,
-                )
-            )
-    return rows
-
-
-def bench_load(dataset: str | Path, *, seconds: float = SECONDS, seed: int = 0) -> list[Measurement]:
-    """Reading a file into memory, and drawing batches from it.
-
-    Raises:
-        UnknownName, FormatError: no such dataset, or a damaged one.
-    """
-    times = []
-    for _ in range(LOADS):
-        started = time.perf_counter()
-        data = load_dataset(dataset)
-        times.append(time.perf_counter() - started)
-    megabytes = sum(c.nbytes for c in data.columns.values()) / 1e6
-    best = min(times)
-    name = str(data.metadata.get("dataset_id") or dataset)
-    rows = [
-        Measurement(
-            bench="load",
-            case=f"{name}: whole file, {megabytes:.0f} MB in memory",
-            value=megabytes / best,
-            unit="MB/s",
-            threads=cores(),
-            seconds=best,
-        )
-    ]
-    with one_core():
-        g = generator(seed, "bench")
-        for case, window in (("episodes", None), ("windows of 10", 10)):
-            count, elapsed = measure_rate(lambda w=window: data.sample(BATCH, generator=g, window=w), seconds)
-            rows.append(
-                Measurement(
-                    bench="load",
-                    case=f"{name}: batches of {BATCH} {case}",
-                    value=count / elapsed,
-                    unit="batches/s",
-                    threads=1,
                     seconds=elapsed,
                 )
             )

@@ -61,7 +61,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     ("describe_text", "describe_plots"),
     ("cards", "card_files", "card_record", "card_text", "card_words"),
-    ("bench", "bench_train", "demo", "publish", "admit", "regenerate"),
+    ("bench", "bench_load", "bench_train", "demo", "publish", "admit", "regenerate"),
     ("cli",),
     ("__main__",),
 )

@@ -77,8 +77,8 @@ def generate(map_name: str, quality: str, episodes: int, workers: tuple[int, ...
 @SECONDS
 @JSON
 def load(dataset: str, seconds: float, as_json: bool) -> None:
-    """Reading a dataset into memory, and batches per second from it."""
-    from offmarl_bench.bench import bench_load
+    """Reading a dataset into memory and batches per second from it, beside plain h5py and Minari."""
+    from offmarl_bench.bench_load import bench_load
 
     _print(bench_load(dataset, seconds=seconds), as_json)
 

@@ -15,6 +15,7 @@ from offmarl_bench.cli.doctor import doctor
 from offmarl_bench.cli.evaluate import evaluate, table
 from offmarl_bench.cli.group import OffmarlGroup
 from offmarl_bench.cli.hub import pull, push
+from offmarl_bench.cli.interop import export, import_
 from offmarl_bench.cli.operations import combine, subsample
 from offmarl_bench.cli.options import examples
 from offmarl_bench.cli.play import play
@@ -75,6 +76,6 @@ def main(verbose: bool, quiet: bool) -> None:
 
 for _command in (
     demo, envs, datasets, agents, generate, combine, subsample, regenerate, manifest, describe, card, verify,
-    doctor, pool, play, train, evaluate, table, push, pull, bench,
+    doctor, pool, play, train, evaluate, table, push, pull, bench, export, import_
 ):  # fmt: skip
     main.add_command(_command)

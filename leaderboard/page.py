@@ -132,7 +132,8 @@ def _method(tables: Sequence[Table]) -> str:
 play is 0, the best policy of the pool that made the data is 100. Never clamped. <em>Overall</em> is the interquartile
 mean over all seeds and the datasets compared.</p></div>
 <div><h3>Interval</h3><p>A 95 % percentile bootstrap over training seeds, resampled within each dataset. With five
-seeds such intervals are narrower than their name promises; take a near miss as a draw.</p></div>
+seeds of a bell-shaped score such an interval holds the true mean five times in six rather than nineteen in twenty: take
+a near miss as a draw.</p></div>
 <div><h3>Rank groups</h3><p>In order of score, the first entry leads group 1. Each next entry whose interval overlaps
 that of the group’s leader belongs to the group; the first that does not leads the next. Nobody can be told from the
 leader of the own group. A border says that two leaders differ, no more. Blue numbers are the first group of one

@@ -1,5 +1,5 @@
-/* Contrast of every visible element that the selector finds, with the first ground behind it that is not see-through
-   As WCAG 2.1 defines it.. */
+/* Contrast of every visible element that the selector finds, with the first ground behind it that is not see-through,
+   as WCAG 2.1 defines it. */
 (selector) => {
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const rgb = (color) => {

@@ -12,7 +12,7 @@ from leaderboard.board import Table, build_board, improvement
 from leaderboard.ranks import Estimate, rank_groups
 from leaderboard.verdict import DIFFERS, VERIFIED
 from offmarl_bench.errors import FormatError
-from offmarl_bench.stats import interquartile_mean
+from offmarl_bench.stats import bootstrap_interval, interquartile_mean
 from tests.made_up_entries import made_up_entry, made_up_score
 
 
@@ -62,6 +62,13 @@ def test_groups_are_contiguous_and_leaders_are_apart() -> None:
         leaders = [next(found[k] for k in order if place[k] == g) for g in range(1, max(place) + 1)]
         assert not any(a.overlaps(b) for a, b in itertools.pairwise(leaders))
         assert all(found[k].overlaps(leaders[place[k] - 1]) for k in range(12))
+
+
+def test_five_seeds_make_intervals_that_hold_the_truth_five_times_in_six() -> None:
+    """What the page says of them."""
+    seeds, resampling = np.random.default_rng(0), np.random.default_rng(1)
+    found = [bootstrap_interval([seeds.normal(size=5)], resampling) for _ in range(800)]
+    assert np.mean([low <= 0 <= high for low, high in found]) == pytest.approx(5 / 6, abs=0.03)
 
 
 def test_nobody_and_somebody_alone() -> None:

@@ -22,6 +22,7 @@ preset ``official`` follows the published code where it differs):
 * The official code mixes its policy with ε of uniform noise, in learning too, annealed from 0.5 to 0.05; ``floor`` is
   constant, and over legal actions only.
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.
+* Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """
 
 from __future__ import annotations
@@ -102,11 +103,20 @@ class ICQConfig:
     """Episodes a batch."""
     steps: int = 15_000
     """Batches ("training epoch")."""
+    largest_return: float = 20.0
+    """Rewards are scaled down to this largest return of the data (``agent.reward_scale``; SMAC's is 20); 0: never."""
 
     def __post_init__(self) -> None:
         counts = ("hidden", "critic_hidden", "mixer_embed", "target_interval", "batch_size", "steps")
         positive = ("beta", "critic_beta", "actor_lr", "critic_lr", "rms_alpha", "rms_eps", "clip")
-        check_settings("ICQ", self, counts=counts, positive=positive, shares=("td_lambda", "floor", "gamma"))
+        check_settings(
+            "ICQ",
+            self,
+            counts=counts,
+            positive=positive,
+            shares=("td_lambda", "floor", "gamma"),
+            natural=("largest_return",),
+        )
         if self.critic_mode not in CRITIC_MODES:
             raise FormatError(f"ICQ: critic_mode is {self.critic_mode!r}, expected one of {', '.join(CRITIC_MODES)}")
 
@@ -216,7 +226,8 @@ class ICQ(Agent):
     def phases(self, dataset: Dataset) -> list[Phase]:
         """One phase: ``learn``."""
         config = self.config
-        return [sampling_phase("learn", config.steps, dataset, config.batch_size, self.update, self.device)]
+        size, top = config.batch_size, config.largest_return
+        return [sampling_phase("learn", config.steps, dataset, size, self.update, self.device, top)]
 
     def update(self, batch: Batch) -> Metrics:
         """One step of the actor and one (or T) of the critic, both lines of Eq. (14) with the same critic."""

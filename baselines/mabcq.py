@@ -15,6 +15,7 @@ Differences from the paper, or choices where it is silent:
   of the behaviour policy first and then of the values.
 * μ learns from living agents only; an episode that the horizon cut bootstraps.
 * Discrete actions only; the continuous maps of the paper are not covered.
+* Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """
 
 from __future__ import annotations
@@ -73,11 +74,20 @@ class MABCQConfig:
     """Gradient steps of the values ("training epoch")."""
     play_epsilon: float = 0.05
     """ε of ``policy(greedy=False)``: values are not logits, so the stochastic play is ε-greedy."""
+    largest_return: float = 20.0
+    """Rewards are scaled down to this largest return of the data (``agent.reward_scale``; SMAC's is 20); 0: never."""
 
     def __post_init__(self) -> None:
         counts = ("hidden", "mixer_embed", "target_interval", "batch_size", "behaviour_steps", "steps")
         positive = ("lr", "rms_alpha", "rms_eps", "clip")
-        check_settings("MABCQ", self, counts=counts, positive=positive, shares=("zeta", "gamma", "play_epsilon"))
+        check_settings(
+            "MABCQ",
+            self,
+            counts=counts,
+            positive=positive,
+            shares=("zeta", "gamma", "play_epsilon"),
+            natural=("largest_return",),
+        )
         if self.zeta == 1.0:
             raise FormatError("MABCQ: zeta is 1, so that no action would be known; expected a number below 1")
 
@@ -177,10 +187,10 @@ class MABCQ(Agent):
 
     def phases(self, dataset: Dataset) -> list[Phase]:
         """Two phases: ``imitate`` learns μ, ``learn`` the values with μ as it is."""
-        config, device = self.config, self.device
+        config, device, size = self.config, self.device, self.config.batch_size
         return [
-            sampling_phase("imitate", config.behaviour_steps, dataset, config.batch_size, self.imitate, device),
-            sampling_phase("learn", config.steps, dataset, config.batch_size, self.learn, device),
+            sampling_phase("imitate", config.behaviour_steps, dataset, size, self.imitate, device),
+            sampling_phase("learn", config.steps, dataset, size, self.learn, device, config.largest_return),
         ]
 
     def imitate(self, batch: Batch) -> Metrics:

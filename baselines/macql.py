@@ -16,6 +16,7 @@ Differences from the paper, or choices where it is silent:
 * One network for all agents with a one-hot agent id in its input, as in PyMARL and the official code of ICQ.
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.
 * An episode that the horizon cut bootstraps. Discrete actions only.
+* Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """
 
 from __future__ import annotations
@@ -75,11 +76,20 @@ class MACQLConfig:
     """Gradient steps ("training epoch")."""
     play_epsilon: float = 0.05
     """ε of ``policy(greedy=False)``: values are not logits, so the stochastic play is ε-greedy."""
+    largest_return: float = 20.0
+    """Rewards are scaled down to this largest return of the data (``agent.reward_scale``; SMAC's is 20); 0: never."""
 
     def __post_init__(self) -> None:
         counts = ("hidden", "mixer_embed", "target_interval", "batch_size", "steps")
         shares = ("gamma", "backup_lambda", "play_epsilon")
-        check_settings("MACQL", self, counts=counts, positive=("lr", "rms_alpha", "rms_eps", "clip"), shares=shares)
+        check_settings(
+            "MACQL",
+            self,
+            counts=counts,
+            positive=("lr", "rms_alpha", "rms_eps", "clip"),
+            shares=shares,
+            natural=("largest_return",),
+        )
         if not self.beta_cql >= 0.0:
             raise FormatError(f"MACQL: beta_cql is {self.beta_cql!r}, expected a number from 0")
 
@@ -172,7 +182,8 @@ class MACQL(Agent):
     def phases(self, dataset: Dataset) -> list[Phase]:
         """One phase: ``learn``."""
         config = self.config
-        return [sampling_phase("learn", config.steps, dataset, config.batch_size, self.update, self.device)]
+        size, top = config.batch_size, config.largest_return
+        return [sampling_phase("learn", config.steps, dataset, size, self.update, self.device, top)]
 
     def update(self, batch: Batch) -> Metrics:
         """One gradient step on Eq. (13)."""

@@ -71,11 +71,20 @@ class QMIXConfig:
     little an update, so returns of some hundreds are out of their reach. PyMARL's SMAC rewards are scaled already."""
     horizon_is_terminal: bool = False
     """Treat the end of time as the end of the task, as PyMARL does on SMAC."""
+    largest_return: float = 20.0
+    """Rewards are scaled down to this largest return of the data (``agent.reward_scale``; SMAC's is 20); 0: never."""
 
     def __post_init__(self) -> None:
         counts = ("hidden", "mixer_embed", "hypernet_hidden", "target_interval", "batch_size", "steps")
         shares = ("gamma", "td_lambda", "play_epsilon")
-        check_settings("QMIX", self, counts=counts, positive=("lr", "grad_clip", "reward_scale"), shares=shares)
+        check_settings(
+            "QMIX",
+            self,
+            counts=counts,
+            positive=("lr", "grad_clip", "reward_scale"),
+            shares=shares,
+            natural=("largest_return",),
+        )
 
 
 class Mixer(nn.Module):
@@ -167,7 +176,8 @@ class QMIX(Agent):
         if (own.N, own.O, own.S, own.A, own.discrete) != (theirs.N, theirs.O, theirs.S, theirs.A, theirs.discrete):
             raise SpecMismatch(f"QMIX was built for {own.id}, but the dataset is of {theirs.id}: their sizes differ")
         config = self.config
-        return [sampling_phase("learn", config.steps, dataset, config.batch_size, self.update, self.device)]
+        size, top = config.batch_size, config.largest_return
+        return [sampling_phase("learn", config.steps, dataset, size, self.update, self.device, top)]
 
     def update(self, batch: Batch) -> Metrics:
         """One gradient step on a batch of whole episodes, in the order of Section 4.2.

@@ -10,7 +10,7 @@ import math
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -52,16 +52,40 @@ class Phase:
     """False for a phase whose number of steps is given by the data, not by the budget (SIT's ``share``)."""
 
 
+def reward_scale(dataset: Dataset, largest_return: float) -> float:
+    """What to multiply rewards with so that no return of the data is larger than this in magnitude; never above 1.
+
+    The published settings of value-based agents (β of ICQ, weights of CQL, learning rates) were tuned on SMAC, whose
+    returns reach 20; returns of some hundreds make another algorithm of them.
+
+    Args:
+        dataset: whose returns count.
+        largest_return: 0 leaves rewards as they are.
+    """
+    found = float(np.abs(dataset.returns).max(initial=0.0))
+    return 1.0 if not largest_return or found <= largest_return else largest_return / found
+
+
 def sampling_phase(
-    name: str, steps: int, dataset: Dataset, size: int, update: Callable[[Batch], Metrics], device: torch.device
+    name: str,
+    steps: int,
+    dataset: Dataset,
+    size: int,
+    update: Callable[[Batch], Metrics],
+    device: torch.device,
+    largest_return: float = 0.0,
 ) -> Phase:
-    """A phase whose batches are ``size`` whole episodes, drawn uniformly with replacement."""
-    return Phase(
-        name=name,
-        steps=steps,
-        batches=lambda generator: dataset.sample(size, generator=generator, device=device),
-        update=update,
-    )
+    """A phase whose batches are ``size`` whole episodes, drawn uniformly with replacement.
+
+    With ``largest_return`` their rewards are scaled, see ``reward_scale``.
+    """
+    scale = reward_scale(dataset, largest_return)
+
+    def draw(generator: np.random.Generator) -> Batch:
+        batch = dataset.sample(size, generator=generator, device=device)
+        return batch if scale == 1 else replace(batch, rewards=scale * batch.rewards)
+
+    return Phase(name=name, steps=steps, batches=draw, update=update)
 
 
 class Policy(ABC):
@@ -162,8 +186,9 @@ def check_settings(
     counts: Sequence[str] = (),
     positive: Sequence[str] = (),
     shares: Sequence[str] = (),
+    natural: Sequence[str] = (),
 ) -> None:
-    """Validate fields of a config: ``counts`` are at least 1, ``positive`` above 0, ``shares`` from 0 to 1.
+    """Validate a config: ``counts`` are at least 1, ``positive`` above 0, ``shares`` from 0 to 1, ``natural`` from 0.
 
     Raises:
         FormatError: the first field that is not.
@@ -172,6 +197,7 @@ def check_settings(
         (counts, 1, math.inf, "at least 1"),
         (shares, 0, 1, "a number from 0 to 1"),
         (positive, math.ulp(0.0), math.inf, "a number above 0"),
+        (natural, 0, math.inf, "a number from 0"),
     ):
         for name in names:
             if not low <= getattr(config, name) <= high:

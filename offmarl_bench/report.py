@@ -280,8 +280,9 @@ def build_report(results: Iterable[Result], *, seeds: int | None = None) -> Repo
             ]
             rows.append(row)
         sections.append(Section(title=f"{table.suites.get(suite, suite)}, {quality} quality", rows=tuple(rows)))
+    shown = [[None if c is None else c.results for c in row.cells] for s in sections for row in s.rows]
     report = Report(
         columns=tuple(_title(c, table) for c in columns), sections=tuple(sections), notes=(), warnings=tuple(warnings),
-        aggregates=aggregate([[c and c.results for c in row.cells] for s in sections for row in s.rows]),
+        aggregates=aggregate(shown),
     )  # fmt: skip
     return replace(report, notes=tuple(_notes(report, table)))

@@ -124,7 +124,9 @@ def test_it_keeps_the_contract() -> None:
 
 
 def test_presets_and_what_it_refuses() -> None:
-    assert agent(preset="paper").config == MABCQConfig(double_q=False, zeta=0.3, lr=5e-4, target_interval=100, clip=10)
+    assert agent(preset="paper").config == MABCQConfig(
+        double_q=False, zeta=0.3, lr=5e-4, target_interval=100, clip=10, largest_return=0.0
+    )
     assert agent().policy().epsilon == 0
     assert agent(play_epsilon=0.2).policy(greedy=False).epsilon == 0.2
     with pytest.raises(SpecMismatch, match="mabcq plays discrete actions only, but toy/target has continuous"):

@@ -162,7 +162,9 @@ def test_offline_it_is_one_phase_of_sampled_episodes() -> None:
 
 
 def test_presets_and_what_it_refuses() -> None:
-    assert agent(preset="paper").config == MACQLConfig(double_q=False, bias_in_gap=True, beta_cql=2.0, lr=5e-4)
+    assert agent(preset="paper").config == MACQLConfig(
+        double_q=False, bias_in_gap=True, beta_cql=2.0, lr=5e-4, largest_return=0.0
+    )
     assert agent().policy().epsilon == 0
     assert agent(play_epsilon=0.2).policy(greedy=False).epsilon == 0.2
     with pytest.raises(SpecMismatch, match="macql plays discrete actions only, but toy/target has continuous"):

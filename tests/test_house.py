@@ -30,6 +30,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("agent", "imbalance", "combine", "subsample", "coverage"),
     ("policies", "rollout", "checkpoint", "logs", "budget", "runs", "pool", "executors", "ray_executor"),
     (
+        "recording",
         "online",
         "pool_train",
         "shards",

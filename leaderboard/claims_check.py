@@ -65,7 +65,7 @@ def _check_dataset(result: Result, known: Known, where: str) -> None:
     if result.dataset_hash not in published:
         raise FormatError(
             f"{where}: no published {dataset} has content hash {str(result.dataset_hash)[:12]}…; train on a published "
-            "version (`offmarl-bench datasets` lists them with their hashes)"
+            "version (`offmarl-bench datasets`); --local-datasets accepts those of this machine"
         )
     for name, value in published[result.dataset_hash or ""].items():
         if value is not None and not _same(value, getattr(result, name), STATED):

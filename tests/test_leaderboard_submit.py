@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import leaderboard.verify
 from leaderboard.bundle import bundle_files, bundle_hash, read_bundle
 from leaderboard.entries import load_entries
 from leaderboard.json_schema import FOLDER, RECORDS, schema_text
@@ -33,7 +32,7 @@ from offmarl_bench.rollout import rollout
 from offmarl_bench.runs import load_agent
 from offmarl_bench.seeding import episode_seeds, generator
 from tests.hub_server import HubServer
-from tests.toy_bundle import DATASET, SETTINGS, STEM, fill_home, known, replay_here, toy_bundle, toy_home
+from tests.toy_bundle import DATASET, SETTINGS, STEM, known, toy_bundle, toy_home
 from tests.toy_data import SPEC, shaken
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -203,32 +202,6 @@ def test_entries_say_what_a_reader_needs(tmp_path: Path, caplog: pytest.LogCaptu
     assert entry.config["hidden"] == SETTINGS["hidden"]
     with pytest.raises(FormatError, match="no such folder; expected one with a folder per submission"):
         load_entries(tmp_path / "nowhere")
-
-
-def test_a_stranger_goes_from_results_to_a_verified_entry_with_the_command_line(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An agent that only its author has goes in as graphs, and is verified without its code."""
-    monkeypatch.setattr(leaderboard.verify, "replay", replay_here)
-    monkeypatch.chdir(tmp_path)
-    fill_home(home, "baselines.bc:BC", seeds=2, **SETTINGS)
-    settings = [x for k, v in SETTINGS.items() for x in ("--set", f"{k}={v}")]
-    run = CliRunner()
-    made = run.invoke(main, ["submit", "--agent", "baselines.bc:BC", "--name", "My agent", *settings, "--json"])
-    assert made.exit_code == 0, made.output
-    assert (json.loads(made.stdout)["path"], json.loads(made.stdout)["policies"]) == ("my-agent", 2)
-    assert len(list((tmp_path / "my-agent/policies").glob("*.onnx"))) == 2
-    checked = run.invoke(main, ["leaderboard", "validate", "my-agent", "--local-datasets"])
-    assert (checked.exit_code, checked.stdout) == (0, "my-agent: valid, 2 results, 2 policies\n")
-    verified = run.invoke(main, ["leaderboard", "verify", "my-agent", "--local-datasets", "--salt", "x"])
-    assert (verified.exit_code, verified.stdout) == (0, "my-agent: verified: all 6 comparisons agree\n")
-    shown = run.invoke(main, ["leaderboard", "--submissions", "."])
-    assert "My agent" in shown.stdout
-    assert "2 of 5 seeds" in shown.stdout
-    plain = json.loads(run.invoke(main, ["leaderboard", "--submissions", ".", "--json"]).stdout)
-    assert (plain[0]["state"], plain[0]["scores"][0]["seeds"]) == ("verified", 2)
-    again = run.invoke(main, ["leaderboard", "verify", "my-agnt", "--local-datasets"])
-    assert (again.exit_code, "unknown submission 'my-agnt'" in again.stderr) == (2, True)
 
 
 SEND = """

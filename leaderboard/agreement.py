@@ -59,8 +59,8 @@ def relabelled(
 
 
 def compare(
-    claimed: Sequence[Sequence[float]],
-    replayed: Sequence[Sequence[float]],
+    claimed: Sequence[Sequence[float] | Float64[np.ndarray, " n"]],
+    replayed: Sequence[Sequence[float] | Float64[np.ndarray, " m"]],
     generator: np.random.Generator,
     *,
     error_rate: float = ERROR_RATE,

@@ -72,3 +72,25 @@ def test_the_guide_s_agent_becomes_a_verified_entry(
     assert (plain["state"], plain["scores"][0]["seeds"]) == ("verified", 2)
     again = CliRunner().invoke(main, ["leaderboard", "verify", "best-quartr", "--local-datasets"])
     assert (again.exit_code, "unknown submission 'best-quartr'" in again.stderr) == (2, True)
+
+
+def test_the_workflow_runs_the_code_of_main_on_a_stranger_s_data_without_rights() -> None:
+    folder = Path(__file__).resolve().parent.parent / ".github/workflows"
+    text = (folder / "leaderboard.yml").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    assert "pull_request_target" not in "\n".join(lines)
+    assert "permissions:\n  contents: read\n" in text
+    assert "secrets." not in text
+    assert text.count("persist-credentials: false") == text.count("actions/checkout@")
+    head = text.index("pull_request.head.sha")
+    assert "sparse-checkout: leaderboard/submissions" in text[head : text.index("setup-python")]
+    installed = text[text.index("- name: Install") : text.index("- name: Which")]
+    assert "working-directory: main" in installed
+    assert "proposed" not in installed
+    runs = [line for line in lines if "offmarl-bench leaderboard" in line]
+    assert [w for line in runs for w in ("validate", "verify", "--html") if w in line] == [
+        "validate",
+        "verify",
+        "--html",
+    ]
+    assert all("permissions:\n  contents: read\n" in p.read_text(encoding="utf-8") for p in folder.glob("*.yml"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import struct
 import sys
@@ -21,7 +22,7 @@ from offmarl_bench.cli import main
 from offmarl_bench.errors import FormatError
 from tests.toy_bundle import STEM, edit, everywhere, known, toy_bundle
 
-Spoil = Callable[[Path], None]
+Spoil = Callable[[Path], object]
 RESULT, POLICY = f"results/{STEM.format(0)}.json", f"policies/{STEM.format(0)}.json"
 WEIGHTS, CURVES = f"policies/{STEM.format(0)}.safetensors", f"curves/{STEM.format(0)}.json"
 MODULE_THAT_MUST_NOT_RUN = "tests.must_not_run"
@@ -89,7 +90,7 @@ def setting(name: str, value: Any) -> Spoil:
 
 
 def renamed(file: str, name: str) -> Spoil:
-    return lambda b: (b / file).rename((b / file).with_name(name)) and None
+    return lambda b: (b / file).rename((b / file).with_name(name))
 
 
 def linked(bundle: Path) -> None:
@@ -208,7 +209,7 @@ KINDS: dict[str, tuple[Spoil, str]] = {
     "hard link": (hard_linked, "is a hard link to a file elsewhere"),
     "socket": (listening, "is a device, pipe or socket"),
     "pipe": (lambda b: os.mkfifo(b / "README.md"), "is a device, pipe or socket"),
-    "code beside it": (lambda b: (b / "agent.py").write_text("1") and None, "'agent.py' does not belong"),
+    "code beside it": (lambda b: (b / "agent.py").write_text("1"), "'agent.py' does not belong"),
     "hidden file": (lambda b: (b / ".git").mkdir(), r"'\.git' is no name for a file here"),
     "folder in a folder": (lambda b: (b / "results/more").mkdir(), "'results/more' does not belong"),
     "escape in a file name": (lambda b: (b / "\x1b[2J.md").touch(), r"'\\x1b\[2J.md' is no name for a file here"),
@@ -218,14 +219,14 @@ KINDS: dict[str, tuple[Spoil, str]] = {
     "large weights": (large(WEIGHTS), "has 16777217 bytes"),
     "many files": (many, "more than 1000 files"),
     "no submission": (lambda b: (b / "submission.json").unlink(), r"no submission\.json here"),
-    "no results": (lambda b: [p.unlink() for p in (b / "results").iterdir()] and None, "no results"),
+    "no results": (lambda b: shutil.rmtree(b / "results"), "no results"),
     "NaN": (text(RESULT, '"behavior_mean": 5.6', '"behavior_mean": NaN'), "NaN is not a finite number"),
     "infinity": (text(RESULT, '"behavior_mean": 5.6', '"behavior_mean": 1e999'), "1e999 is not a finite number"),
     "endless integer": (text(RESULT, '"seed": 0', '"seed": ' + "9" * 5000), "an integer of 5000 digits"),
     "duplicate key": (text(RESULT, '"seed": 0', '"seed": 0, "seed": 1'), "'seed' is there twice"),
     "deep JSON": (deep, "cannot be read as a Submission"),
     "nested settings": (quite_deep, "nested more than 6 deep"),
-    "not JSON": (lambda b: (b / RESULT).write_bytes(b"\xff\xfe") and None, "cannot be read as a Result"),
+    "not JSON": (lambda b: (b / RESULT).write_bytes(b"\xff\xfe"), "cannot be read as a Result"),
     "other format": (changed("submission.json", format="2"), "format is '2', expected"),
     "unknown field": (changed(RESULT, mean=9.0), r"has unknown \['mean'\]"),
     "missing field": (lambda b: edit(b / RESULT, lambda r: r.pop("run")), r"lacks \['run'\]"),
@@ -240,8 +241,8 @@ KINDS: dict[str, tuple[Spoil, str]] = {
     "script as a link": (changed("submission.json", url="javascript:alert(1)"), "url 'javascript:alert"),
     "link out of its quotes": (changed("submission.json", url='https://x" onclick="y'), "without spaces or quotes"),
     "no day": (changed("submission.json", created="yesterday"), "created is 'yesterday', expected a day"),
-    "binary README": (lambda b: (b / "README.md").write_bytes(b"\xff") and None, "is not UTF-8 text"),
-    "escape in the README": (lambda b: (b / "README.md").write_text("\x1b[31m") and None, r"U\+001B"),
+    "binary README": (lambda b: (b / "README.md").write_bytes(b"\xff"), "is not UTF-8 text"),
+    "escape in the README": (lambda b: (b / "README.md").write_text("\x1b[31m"), r"U\+001B"),
     "missing seed": (without_seed(2), r"are \[0, 1, 3, 4\], expected 0 to 3: none left out"),
     "seed under another name": (changed(RESULT, seed=7), "holds toy/signals/low-v1 seed 7, so it is called"),
     "another agent's result": (changed(RESULT, agent="qmix"), "agent is 'qmix', but the submission's is 'bc'"),
@@ -288,7 +289,7 @@ KINDS: dict[str, tuple[Spoil, str]] = {
         "holds something that is no number",
     ),
     "a verdict of its own": (
-        lambda b: (b / "verdict.json").write_text('{"state": "verified"}') and None, "Verdict lacks",
+        lambda b: (b / "verdict.json").write_text('{"state": "verified"}'), "Verdict lacks",
     ),
 }  # fmt: skip
 

@@ -191,7 +191,8 @@ def test_the_comparison_of_constants() -> None:
     assert not compare([[2.0] * 8], [[2.1] * 8], generator).agrees
     found = compare([[1.0, 3.0]], [[2.0, 2.0, 2.0]], generator)
     assert (found.claimed, found.replayed, found.agrees) == (2.0, 2.0, True)
-    for bad in ([], [[]], [[1.0], [2.0]]):
+    some_bad: list[list[list[float]]] = [[], [[]], [[1.0], [2.0]]]
+    for bad in some_bad:
         with pytest.raises(FormatError, match="expected the same, none empty"):
             compare(bad, [[1.0]], generator)
 

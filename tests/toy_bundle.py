@@ -25,7 +25,7 @@ from tests.toy_data import careless_dataset
 DATASET = "toy/signals/low-v1"
 STEM = "toy-signals-low-v1_seed-{}"
 SLUG = "toy-bc"
-SETTINGS = {"hidden": 8, "learning_rate": 5e-4}
+SETTINGS: dict[str, Any] = {"hidden": 8, "learning_rate": 5e-4}
 SEEDS = 5
 _KEPT = tempfile.TemporaryDirectory(prefix="toy-bundle-")
 

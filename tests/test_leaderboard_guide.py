@@ -64,7 +64,7 @@ def test_the_guide_s_agent_becomes_a_verified_entry(
         "best-quarter: valid, 2 results"
     )
     said = run("leaderboard", "verify", "best-quarter", "--local-datasets", "--salt", "x")
-    assert said == "best-quarter: verified: all 6 comparisons agree\n"
+    assert said == "best-quarter: verified: all 6 comparisons agree; 128 of 128 claimed episodes repeat exactly\n"
     shown = run("leaderboard", "--submissions", ".")
     assert "Best quarter" in shown
     assert "2 of 5 seeds" in shown

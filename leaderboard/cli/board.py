@@ -203,7 +203,9 @@ def verify(
         bad += verdict.state == DIFFERS
         verdicts[path.name] = {"state": verdict.state, "reason": verdict.reason, "repeated": verdict.repeated}
         if not as_json:
-            click.echo(f"{path.name}: {verdict.state}: {verdict.reason}")
+            again, of = verdict.repeated["same"], verdict.repeated["episodes"]
+            exactly = f"; {again} of {of} claimed episodes repeat exactly" if of else ""
+            click.echo(f"{path.name}: {verdict.state}: {verdict.reason}{exactly}")
     if as_json:
         print_json(verdicts)
     if bad:

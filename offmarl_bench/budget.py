@@ -1,7 +1,8 @@
-"""How long to train: the paper's length, a quick look, or a number of updates."""
+"""How long to train: the paper's length, a share of it, a quick look, or a number of updates."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from offmarl_bench.agent import Phase
@@ -12,23 +13,35 @@ QUICK_FRACTION = 0.05
 NAMED = {"paper": 1.0, "quick": QUICK_FRACTION}
 
 Budget = str | int
-"""``paper``, ``quick``, or the number of updates over all scalable phases together."""
+"""``paper``, ``quick``, ``N%`` of the paper's, or the number of updates over all scalable phases together."""
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)%")
+
+
+def _share(text: str) -> float | None:
+    """The share of the full length that a budget in words asks for; None if it is none."""
+    if text in NAMED:
+        return NAMED[text]
+    found = _PERCENT.fullmatch(text)
+    share = float(found[1]) / 100 if found else 0.0
+    return share if 0 < share <= 1 else None
 
 
 def parse_budget(text: str | int) -> Budget:
-    """``paper``, ``quick`` or a positive number of updates.
+    """``paper``, ``quick``, a percentage of the paper's length or a positive number of updates.
 
     Raises:
         FormatError: anything else.
     """
-    if text in NAMED:
+    if isinstance(text, str) and _share(text) is not None:
         return text
     try:
         updates = int(text)
     except ValueError:
         updates = 0
     if updates < 1:
-        raise FormatError(f"budget {text!r}: expected 'paper', 'quick' or a positive number of updates, e.g. 2000")
+        raise FormatError(
+            f"budget {text!r}: expected 'paper', 'quick', '10%' of the paper's or a positive number of updates"
+        )
     return updates
 
 
@@ -45,7 +58,8 @@ def steps_of(phases: Sequence[Phase], budget: Budget = "paper") -> list[int]:
     full = [p.steps if p.scalable else 0 for p in phases]
     scalable = sum(n > 0 for n in full)
     if isinstance(budget, str):
-        return [max(1, round(NAMED[budget] * p.steps)) if p.scalable and p.steps else p.steps for p in phases]
+        share = _share(budget) or 0.0
+        return [max(1, round(share * p.steps)) if p.scalable and p.steps else p.steps for p in phases]
     if budget < scalable:
         raise FormatError(f"budget {budget}: {scalable} phases need at least one update each")
     # One update each is set aside, the rest is shared out.

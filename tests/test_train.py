@@ -348,6 +348,9 @@ def test_budgets() -> None:
     sit_like = [phase("decompose", 20_000), phase("share", 7, scalable=False), phase("learn", 15_000)]
     assert steps_of(sit_like, "paper") == [20_000, 7, 15_000]
     assert steps_of(sit_like, "quick") == [1000, 7, 750]
+    assert steps_of(sit_like, "10%") == [2000, 7, 1500]
+    assert steps_of(sit_like, "100%") == steps_of(sit_like, "paper")
+    assert steps_of(sit_like, "0.001%") == [1, 7, 1]
     assert steps_of(sit_like, 700) == [400, 7, 300]
     assert steps_of(sit_like, 2) == [1, 7, 1]
     for budget in (3, 10, 101, 34_999):
@@ -356,9 +359,9 @@ def test_budgets() -> None:
     assert parse_budget("300") == 300
 
 
-@pytest.mark.parametrize("bad", ["fast", "", "-3", "0", "1.5", 0])
+@pytest.mark.parametrize("bad", ["fast", "", "-3", "0", "1.5", "0%", "101%", "%", "5 %", 0])
 def test_budgets_that_are_none(bad: str | int) -> None:
-    with pytest.raises(FormatError, match=r"expected 'paper', 'quick' or a positive number"):
+    with pytest.raises(FormatError, match=r"expected 'paper', 'quick', '10%' of the paper's or a positive number"):
         parse_budget(bad)
 
 

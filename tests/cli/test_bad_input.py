@@ -34,7 +34,11 @@ from tests.cli.outcome import Run, fails
         ("pool show toy signals", 2, ["no policy pool of toy/signals", "offmarl-bench pool train toy signals"]),
         ("train bd nothing.h5", 1, ["does not exist"]),
         ("evaluate", 2, ["Missing argument 'AGENT...'"]),
-        ("evaluate bc --budget soon", 2, ["budget 'soon': expected 'paper', 'quick' or a positive number"]),
+        (
+            "evaluate bc --budget soon",
+            2,
+            ["budget 'soon': expected 'paper', 'quick', '10%' of the paper's or a positive number"],
+        ),
         ("evaluate bc --set beta", 2, ["'beta': expected key=value with a TOML value"]),
         ("evaluate bc --set beta={x=1}", 2, ["expected one TOML value"]),
         ("evaluate bc --dataset smac", 2, ["dataset id 'smac'"]),

@@ -40,6 +40,12 @@ def test_the_honest_one_passes(bundle: Path) -> None:
     validate(bundle, known=known())
 
 
+def test_results_made_before_learning_curves_were_kept_still_pass(bundle: Path) -> None:
+    for path in (bundle / "results").iterdir():
+        edit(path, lambda r: r.pop("curve"))
+    assert validate(bundle, known=known()).bundle.results[STEM.format(0)].curve == ()
+
+
 def changed(file: str, **values: Any) -> Spoil:
     return lambda b: edit(b / file, lambda record: record.update(values))
 

@@ -19,11 +19,13 @@ Stage II
 Stage III
  9. Eq. (10) as printed has no gradient in θ (its last factor is Q of the *data's* action); with log π there it is
     the CRR of the text around it. In both.
-10. (D) The filter is on the standardised advantage Q − E_π Q with β = 1. Raw Q selects states, not actions.
+10. (D) The filter is on the standardised difference of the λ-return and V(τ, o_−i), a further output of the critic,
+    with β = 1. Raw Q selects states, not actions; Q − E_π Q (``score="advantage"``) needs Q of actions that the data
+    never tried in that state: on the particle maps it lost most of what stage II had won (docs/sit.md).
 11. Z: a softmax over the mini-batch per time step, as the official ICQ code does, times the number of real steps.
 12. (D) 1/û is bounded: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), lest it divide by 0.
 13. (D) λ-return (0.8) instead of the one-step target; rewards in standard deviations of ĝ, the critic starts at
-    mean ĝ; 500 updates of warm-up in which the actor imitates its samples.
+    mean ĝ; 100 updates of warm-up in which the actor imitates its samples.
 14. Q' where the horizon cut the episode, where the data has no next action: averaged over the present policy. Only
     termination (and, with ``mask_dead``, the agent's death) ends a return.
 15. Q has one output per action instead of an action input: the same functions, and E_π Q in one pass.

@@ -15,6 +15,7 @@ AUTO = "auto"
 
 DECOMPOSERS = ("attention", "monotonic")
 SAMPLERS = ("sum-tree", "cumulative")
+SCORES = ("return", "advantage", "q")
 UNCERTAINTY_WEIGHTS = ("clipped", "literal", "none")
 
 POSITIVE_INTEGERS = (
@@ -136,13 +137,15 @@ class SITConfig:
     """d, updates between hard copies of the critics to their targets."""
     beta: float = 1.0
     """β of Eq. (10), conservatism. The paper: 0.1 on raw Q."""
-    advantage: bool = True
-    """Filter by the standardised advantage Q − E_π Q; the paper prints the raw Q, which chooses states, not actions."""
+    score: str = "return"
+    """In the exponent of Eq. (10): "return": G^λ − V, "advantage": Q − E_π Q (both standardised), "q": Q (paper).
+
+    Raw Q chooses states, not actions. E_π Q needs Q of actions that the data may never have tried."""
     scale_return: bool = True
     """Measure rewards in standard deviations of their type's ĝ, so that one learning rate fits all; paper: raw."""
     td_lambda: float = 0.8
     """λ of the critic's λ-return; 0 is the one-step target of Eq. (9)."""
-    critic_warmup: int = 500
+    critic_warmup: int = 100
     """First updates of stage III in which the actor imitates its samples with equal weights; paper: 0."""
     uncertainty: str = "clipped"
     """"clipped": clip(median û / û), mean one over the batch; "literal": η/û (paper); "none"."""
@@ -164,12 +167,13 @@ class SITConfig:
             self._require(name, "a positive number", _number(getattr(self, name)) and getattr(self, name) > 0)
         for name in FRACTIONS:
             self._require(name, "between 0 and 1", _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1)
-        for name in ("decomposition", "attention", "gat", "priority", "standardise_reward", "mask_dead", "advantage",
+        for name in ("decomposition", "attention", "gat", "priority", "standardise_reward", "mask_dead",
                      "scale_return", "filter", "oracle"):  # fmt: skip
             self._require(name, "true or false", isinstance(getattr(self, name), bool))
         positive_alpha = _number(self.alpha) and float(self.alpha) > 0
         self._require("alpha", f"a positive number or {AUTO!r}", self.alpha == AUTO or positive_alpha)
         self._require("decomposer", f"one of {', '.join(DECOMPOSERS)}", self.decomposer in DECOMPOSERS)
+        self._require("score", f"one of {', '.join(SCORES)}", self.score in SCORES)
         self._require("sampler", f"one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS)
         self._require(
             "uncertainty", f"one of {', '.join(UNCERTAINTY_WEIGHTS)}", self.uncertainty in UNCERTAINTY_WEIGHTS

@@ -1,8 +1,9 @@
-"""The critic of stage III: what an agent did, in the light of what everyone sees, Eq. (8).
+"""The critic of stage III: an agent's part in the light of what everyone sees, Eq. (8).
 
 The paper feeds the action into f_local and gets one number; here the last layer has one output per action, the
 same class of functions for one-hot actions, so that E_π Q needs one pass. Everything is feed-forward, as the
-paper's τ = (o_t, a_{t−1}) is.
+paper's τ = (o_t, a_{t−1}) is. A further output is V, the value of what those who made the data do on average: a
+baseline that needs no action that they never tried.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def graph_attention(
 
 
 class GATCritic(nn.Module):
-    """Q(τ, ·, o_−i) of the agents of one type: one value per action.
+    """Q(τ, ·, o_−i) of the agents of one type, one value per action, and V(τ, o_−i) beside them.
 
     Args:
         spec: the environment, discrete.
@@ -55,12 +56,14 @@ class GATCritic(nn.Module):
             bound = (spec.O + n_types) ** -0.5
             self.W_1 = nn.Parameter(torch.empty(hidden, spec.O + n_types).uniform_(-bound, bound))
             self.W_2 = nn.Parameter(torch.empty(2 * hidden).uniform_(-((2 * hidden) ** -0.5), (2 * hidden) ** -0.5))
-        self.aggregate = nn.Sequential(nn.Linear(hidden * (1 + self.gat), hidden), nn.ReLU(), nn.Linear(hidden, spec.A))
+        self.aggregate = nn.Sequential(
+            nn.Linear(hidden * (1 + self.gat), hidden), nn.ReLU(), nn.Linear(hidden, spec.A + 1)
+        )
 
     def forward(
         self, obs: Float[Tensor, "B T N O"], agent: Int[Tensor, " B"], last_actions: Int[Tensor, "B T"]
-    ) -> Float[Tensor, "B T A"]:
-        """Action values of agent ``agent[b]`` in each sequence.
+    ) -> tuple[Float[Tensor, "B T A"], Float[Tensor, "B T"]]:
+        """Action values, and the state's value, of agent ``agent[b]`` in each sequence.
 
         Args:
             obs: observations of all agents in the source episode.
@@ -77,4 +80,4 @@ class GATCritic(nn.Module):
             _, seen = graph_attention(embedded[item, :, agent], embedded, self.W_2)
             embedding = torch.cat([embedding, seen], -1)
         values: Tensor = self.aggregate(F.relu(embedding))
-        return values
+        return values[..., :-1], values[..., -1]

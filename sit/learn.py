@@ -181,7 +181,8 @@ def bootstrap_target(
 ) -> Float[Tensor, "B T"]:
     """r̂ + γ Q'(τ', a'_data, o'_−i) of Eq. (9), or its λ-return.
 
-    Where the horizon cut the episode there is no a'_data; there Q' is averaged over the present policy.
+    With the score "return" the value that follows is V', which no action enters. Otherwise: where the horizon cut the
+    episode there is no a'_data; there Q' is averaged over the present policy.
 
     Args:
         data: trajectories.
@@ -190,10 +191,14 @@ def bootstrap_target(
         offset: added to the network's output.
         config: γ and λ.
     """
-    values = target(data.everyone, data.agent, data.last_actions) + offset
-    following = F.pad(data.actions[:, 1:], (0, 1))
-    expected = (policy * values).sum(-1)[:, 1:]
-    next_value = torch.where(data.last, expected, take(values[:, 1:], following))
+    values, baseline = target(data.everyone, data.agent, data.last_actions)
+    if config.score == "return":
+        next_value = baseline[:, 1:]
+    else:
+        following = F.pad(data.actions[:, 1:], (0, 1))
+        expected = (policy * values).sum(-1)[:, 1:]
+        next_value = torch.where(data.last, expected, take(values[:, 1:], following))
+    next_value = next_value + offset
     return lambda_return(data.credit, next_value, data.ended, data.real, config.gamma, config.td_lambda)
 
 
@@ -230,20 +235,22 @@ def type_losses(
         loss_actor = actor_loss(log_pi_taken, data.mask.float(), weight, data.mask)
         return loss_actor.new_zeros(()), loss_actor, {"actor_loss": loss_actor.detach()}
     policy = log_pi.detach().exp()
-    values = critic(data.everyone[:, :-1], data.agent, data.last_actions[:, :-1]) + offset
-    taken = take(values, data.actions)
+    values, baseline = critic(data.everyone[:, :-1], data.agent, data.last_actions[:, :-1])
     goal = bootstrap_target(data, target, policy, offset, config)
-    loss_critic = critic_loss(taken, goal, weight, data.mask)
-
-    score = taken.detach()
-    if config.advantage:
-        score = standardise(score - (policy[:, :-1] * values.detach()).sum(-1), data.mask)
+    learnt = (baseline if config.score == "return" else take(values, data.actions)) + offset
+    loss_critic = critic_loss(learnt, goal, weight, data.mask)
+    score = learnt.detach()
+    if config.score == "return":
+        score = standardise(goal - score, data.mask)
+    elif config.score == "advantage":
+        expected = (policy[:, :-1] * values.detach()).sum(-1) + offset
+        score = standardise(score - expected, data.mask)
     filtered = crr_filter(score, config.beta, data.mask)
     loss_actor = actor_loss(log_pi_taken, data.mask.float() if warming_up else filtered, weight, data.mask)
     metrics = {
         "critic_loss": loss_critic.detach(),
         "actor_loss": loss_actor.detach(),
-        "q": masked_mean(taken.detach(), data.mask),
+        "value": masked_mean(learnt.detach(), data.mask),
         "nll": -masked_mean(log_pi_taken.detach(), data.mask),
         # As a share of the steps: 1 if all count alike.
         "filter_ess": effective_sample_size(filtered[data.mask]) / data.mask.sum().clamp(min=1),

@@ -93,6 +93,8 @@ def test_the_papers_literal_settings_run() -> None:
         {"gat": False},
         {"priority": False},
         {"decomposer": "monotonic"},
+        {"score": "advantage"},
+        {"score": "q"},
     ],
 )
 def test_every_ablation_of_the_paper_trains(switch: dict[str, Any]) -> None:
@@ -200,8 +202,8 @@ def test_the_paper_preset_is_tables_10_and_11() -> None:
     table_11 = (c.actor_lr, c.gamma, c.learn_steps, c.target_interval, c.critic_hidden, c.actor_hidden)
     assert table_11 == (5e-4, 0.99, 15_000, 100, 32, 64)
     assert (c.learn_trajectories, c.critic_lr, c.alpha, c.beta, c.eta, c.priority_range) == (32, 1e-4, 0.2, 0.1, 1, 20)
-    literal = (c.advantage, c.td_lambda, c.critic_warmup, c.uncertainty, c.standardise_reward, c.scale_return)
-    assert literal == (False, 0, 0, "literal", False, False)
+    literal = (c.score, c.td_lambda, c.critic_warmup, c.uncertainty, c.standardise_reward, c.scale_return)
+    assert literal == ("q", 0, 0, "literal", False, False)
 
 
 def test_auc_counts_pairs_of_different_level() -> None:

@@ -28,8 +28,8 @@ class Table(nn.Module):
         super().__init__()
         self.values = values
 
-    def forward(self, obs: Tensor, agent: Tensor, last_actions: Tensor) -> Tensor:
-        return self.values
+    def forward(self, obs: Tensor, agent: Tensor, last_actions: Tensor) -> tuple[Tensor, Tensor]:
+        return self.values, self.values.amax(-1)
 
 
 def duel(terminal: bool) -> Trajectories:
@@ -88,10 +88,19 @@ POLICY = torch.full((2, 4, 2), 0.5)
     ],
 )
 def test_one_step_target(terminal: bool, x: list[float]) -> None:
-    config = SITConfig(gamma=0.5, td_lambda=0.0)
+    config = SITConfig(gamma=0.5, td_lambda=0.0, score="q")
     target = bootstrap_target(seen(terminal, config), Table(TABLE), POLICY, 0.0, config)  # type: ignore[arg-type]
     assert target[0].tolist() == x
     assert target[1, :2].tolist() == [1 + 0.5 * 3, 2.0]  # y is dead afterwards: nothing follows
+
+
+def test_with_the_score_return_no_action_enters_the_target() -> None:
+    # V' stands for the best entry of the table: 20, 40, 60.
+    config = SITConfig(gamma=0.5, td_lambda=0.0)
+    target = bootstrap_target(seen(False, config), Table(TABLE), POLICY, 0.0, config)  # type: ignore[arg-type]
+    assert target[0].tolist() == [1 + 0.5 * 20, 2 + 0.5 * 40, 4 + 0.5 * 60]
+    shifted = bootstrap_target(seen(False, config), Table(TABLE), POLICY, 10.0, config)  # type: ignore[arg-type]
+    assert (shifted - target)[0].tolist() == [5.0] * 3, "the offset belongs to the value that follows"
 
 
 def test_lambda_one_is_monte_carlo() -> None:
@@ -152,8 +161,9 @@ def test_critic_sees_teammates_only_with_attention() -> None:
     for gat in (True, False):
         torch.manual_seed(0)
         critic = GATCritic(data.spec, SITConfig(gat=gat))
-        same = torch.allclose(critic(batch.obs, agent, last), critic(moved, agent, last))
+        same = torch.allclose(critic(batch.obs, agent, last)[0], critic(moved, agent, last)[0])
         assert same is not gat
         mine = batch.obs.clone()
         mine[:, :, 0] += 1.0
-        assert not torch.allclose(critic(batch.obs, agent, last)[0], critic(mine, agent, last)[0])
+        assert not torch.allclose(critic(batch.obs, agent, last)[0][0], critic(mine, agent, last)[0][0])
+        assert critic(batch.obs, agent, last)[1].shape == batch.obs.shape[:2]

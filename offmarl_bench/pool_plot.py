@@ -26,13 +26,17 @@ def plot_pool(pool: Pool, path: Path) -> None:
     curves = pool.provenance.get("curves")
     if not isinstance(curves, dict) or not curves:
         raise OffmarlError(f"the pool of {pool.env_id} stores no learning curves; train it with `pool train`")
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    returns, wins = figure.subplots(1, 2)
+    knows_victory = any(m.win_rate is not None for m in pool.members)
+    figure = Figure(figsize=(9 if knows_victory else 6, 3.6), layout="constrained")
+    panels = figure.subplots(1, 1 + knows_victory, squeeze=False)[0]
+    returns = panels[0]
     # Seeds that were trained for minutes only would be dots at the left edge; their members show all the same.
     longest = max(rows[-1]["steps"] for rows in curves.values())
     full = {seed: rows for seed, rows in curves.items() if rows[-1]["steps"] > longest / 2}
     _curves(returns, full, "return_mean", "greedy test return")
-    _curves(wins, full, "win_rate", "greedy test win rate")
+    if knows_victory:
+        _curves(panels[1], full, "win_rate", "greedy test win rate")
+        panels[1].set_ylim(-0.02, 1.02)
     for level, colour in COLOURS.items():
         there = [m for m in pool.members if m.level == level]
         returns.scatter([m.steps / MILLION for m in there], [m.return_mean for m in there], s=28, color=colour,
@@ -41,7 +45,6 @@ def plot_pool(pool: Pool, path: Path) -> None:
         returns.axhline(bound, color="grey", linewidth=0.8, linestyle=":")
     returns.axhline(pool.low, color="grey", linewidth=0.8, linestyle="--", label="uniformly random play")
     returns.legend(fontsize="x-small", loc="lower right")
-    wins.set_ylim(-0.02, 1.02)
     figure.suptitle(f"Policy pool of {pool.env_id}", fontsize="medium")
     buffer = BytesIO()
     figure.savefig(buffer, format=path.suffix.lstrip(".").lower() or "png", dpi=110)

@@ -134,6 +134,19 @@ def _blocks(report: Report, section: Section) -> Iterator[list[list[str]]]:
     yield _table(report, section, block)
 
 
+def _side_by_side(table: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
+    """The columns of a table as blocks that fit into a terminal one after the other, each with the first column."""
+    if not table:
+        return
+    chosen = [0]
+    for k in range(1, len(table[0])):
+        if len(chosen) > 1 and _width([[row[j] for j in [*chosen, k]] for row in table]) > WIDTH:
+            yield [[row[j] for j in chosen] for row in table]
+            chosen = [0]
+        chosen.append(k)
+    yield [[row[j] for j in chosen] for row in table]
+
+
 def _wrapped(text: str, mark: str) -> list[str]:
     """A note as lines of at most WIDTH characters, hanging under its mark."""
     out, now = [], mark
@@ -166,7 +179,9 @@ def to_text(report: Report) -> str:
         for table in _blocks(report, section):
             out += [*_aligned(table, 2), ""]
     if report.aggregates:
-        out += ["All datasets together", "", *_aligned(aggregate_table(report), 1), ""]
+        out += ["All datasets together", ""]
+    for block in _side_by_side(aggregate_table(report)):
+        out += [*_aligned(block, 1), ""]
     for note in report.notes:
         out += _wrapped(note, "  ")
     for warning in report.warnings:

@@ -10,7 +10,7 @@ from offmarl_bench.aggregate import aggregate
 from offmarl_bench.errors import FormatError
 from offmarl_bench.marl_eval import to_marl_eval
 from offmarl_bench.report import build_report
-from offmarl_bench.report_formats import render
+from offmarl_bench.report_formats import WIDTH, render
 from tests.test_report import TWO_AGENTS, a_result, seeds
 
 MEDIUM = "smac/2s3z/medium-v1"
@@ -55,6 +55,14 @@ def test_every_format_that_people_read_shows_it() -> None:
     page = render(report, "html")
     assert "<tr><th scope=row>SIT</th><td>50.0</td>" in page
     assert "<script" not in render(build_report([a_result(agent="<script>alert(1)</script>")]), "html")
+
+
+def test_many_agents_fit_the_terminal() -> None:
+    names = [f"a-long-name-of-an-agent-{k}" for k in range(7)]
+    text = render(build_report([r for n in names for r in seeds([1.0, 2.0], agent=n)]))
+    together = text[text.index("All datasets together") :]
+    assert max(map(len, together.splitlines())) <= WIDTH
+    assert together.count("\na-long-name-of-an-agent-0") == 4, "the first column stands before every block"
 
 
 def test_marl_eval_layout() -> None:

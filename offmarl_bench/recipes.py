@@ -158,7 +158,6 @@ def _all(agents: str, letter: str) -> str:
 
 _2S3Z = "s1 s2 z1 z2 z3"
 _BALANCED = "Fig. 4(c) names the quality; that all agents are of that level is our reading of 'agent-wise balanced'."
-
 RECIPES: dict[tuple[str, str], NamedRecipe] = {
     ("smac/2s3z", "low"): NamedRecipe(
         text="50%[s1r,s2r,z1r,z2r,z3r] + 50%[s1r,s2m,z1r,z2m,z3m]",
@@ -192,6 +191,20 @@ RECIPES: dict[tuple[str, str], NamedRecipe] = {
             ("CN_4ls4l", "medium", "100%[ls1r,ls2r,ls3e,ls4e]", -166.26),
             ("PP_3p1p", "low", "50%[p1r,p2r,p3r] + 50%[p1r,p2r,p3m]", -249.58),
             ("PP_3p1p", "medium", "100%[p1r,p2m,p3e]", -155.46),
+        )
+    },
+    ("mamujoco/HalfCheetah_2l", "low"): NamedRecipe(
+        text="100%[l1r,l2m]",
+        provenance="reconstructed",
+        paper_mean=-110.52,
+        note="Table 9 prints [l1m,l2l], and there is no level l; [l1r,l2m] as on Walker_2l.",
+    ),
+    **{
+        (f"mamujoco/{name}", quality): NamedRecipe(text=text, provenance="verbatim", paper_mean=mean, note="Table 9.")
+        for name, quality, text, mean in (
+            ("HalfCheetah_2l", "medium", "100%[l1r,l2e]", 41.79),
+            ("Walker_2l", "low", "100%[l1r,l2m]", -21.67),
+            ("Walker_2l", "medium", "100%[l1r,l2e]", 71.68),
         )
     },
     ("toy/signals", "low"): NamedRecipe(

@@ -21,7 +21,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from pettingzoo.test import parallel_api_test, parallel_seed_test
 
-IDS = ("toy/signals", "toy/target", "smac/2s3z", "mpe/CN_3ls3l", "mpe/CN_4ls4l", "mpe/PP_3p1p")
+IDS = ("toy/signals", "toy/target", "smac/2s3z", "mpe/CN_3ls3l", "mpe/CN_4ls4l", "mpe/PP_3p1p",
+       "mamujoco/HalfCheetah_2l", "mamujoco/Walker_2l")  # fmt: skip
 
 
 @pytest.mark.parametrize("env_id", IDS)
@@ -259,3 +260,32 @@ def test_a_suite_of_parallel_envs_is_found_by_module_and_attribute() -> None:
 
 def test_wrapped_environments_keep_the_contract_of_batched_ones() -> None:
     check_environment(lambda n: wrap_parallel_env(Mixed, n, horizon=6, seed_bits=32))
+
+
+class Masked(Mixed):
+    """What an environment should not say of its actions."""
+
+    def __init__(self, mask: Any, box: bool) -> None:
+        super().__init__()
+        self._mask, self._box = mask, box
+
+    def action_space(self, agent: str) -> Any:
+        return spaces.Box(-1, 1, (2,), np.float32) if self._box else spaces.Discrete(2)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        seen, infos = super().reset(seed, options)
+        return seen, {a: {"action_mask": self._mask} for a in infos}
+
+
+@pytest.mark.parametrize(
+    ("mask", "box", "says"),
+    [
+        (np.ones(9), True, "agent 'scout_0' has continuous actions and an action_mask; expected masks of Discrete"),
+        (np.ones(3), False, r"agent 'scout_0' has an action_mask array\(.*\), expected 2 flags, one for each action"),
+        ("yes", False, "agent 'scout_0' has an action_mask 'yes', expected 2 flags, one for each action"),
+    ],
+)
+def test_masks_that_say_nothing_about_the_actions(mask: Any, box: bool, says: str) -> None:
+    env = wrap_parallel_env(lambda: Masked(mask, box), 1, horizon=6, seed_bits=32, env_id="x/masked")
+    with pytest.raises(SpecMismatch, match=says):
+        env.reset(np.zeros(1, np.uint64))

@@ -45,7 +45,7 @@ def test_a_film_has_every_moment_and_is_the_first_episode_of_an_evaluation() -> 
     assert len(made.shots[1].actions) == 3
 
 
-@pytest.mark.parametrize("env_id", ["mpe/CN_4ls4l", "mpe/PP_3p1p", "smac/2s3z"])
+@pytest.mark.parametrize("env_id", ["mpe/CN_4ls4l", "mpe/PP_3p1p", "smac/2s3z", "mamujoco/Walker_2l"])
 def test_our_worlds_offer_a_scene_in_which_every_agent_has_its_place(env_id: str) -> None:
     env = make_env(env_id, 2)
     env.reset(np.arange(2, dtype=np.uint64))

@@ -42,10 +42,26 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stick:
+    """A part of something jointed, drawn as a thick line with round ends, below the bodies."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    radius: float
+    """Half its width."""
+    agent: int | None = None
+    """Index in ``spec.agents`` of the agent that moves it; None: nobody's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """One moment of one lane."""
 
     bodies: tuple[Body, ...]
+    sticks: tuple[Stick, ...] = ()
+    """In the order in which they are drawn."""
     ground: tuple[Rectangle, ...] = ()
     """Where things can be; drawn lighter than the rest. Empty: everywhere."""
     show: Rectangle | None = None

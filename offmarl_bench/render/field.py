@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from offmarl_bench.envs.scene import Body, Rectangle, Scene
+from offmarl_bench.envs.scene import Body, Rectangle, Scene, Stick
 from offmarl_bench.render import theme
 from offmarl_bench.render.canvas import Canvas, Point
 from offmarl_bench.render.film import Film
@@ -26,6 +26,8 @@ AIM_FADE = 0.3
 DEAD_FADE = 0.6
 OVER = 2.0
 """Ground is cut this many pixels beyond the field."""
+THINNEST = 0.5
+"""Half the width of the thinnest stick, in pixels."""
 BAR_HEIGHT, BAR_WIDTH = 4.0, 26.0
 LOW = 0.35
 """Health below this share is drawn in the colour of danger."""
@@ -79,6 +81,8 @@ def draw_scene(canvas: Canvas, film: Film, k: int, window: Window) -> None:
     for body in scene.bodies:
         if body.role == "goal":
             _goal(canvas, body, window)
+    for stick in scene.sticks:
+        _stick(canvas, film, stick, window)
     _tracks(canvas, film, k, window)
     for body in scene.bodies:
         if body.aims_at is not None:
@@ -117,6 +121,15 @@ def _goal(canvas: Canvas, body: Body, window: Window) -> None:
     canvas.disc(at, r, None, theme.GOAL, 2)
     for dx, dy in ((1, 0), (0, 1)):
         canvas.line((at[0] - dx * r, at[1] - dy * r), (at[0] + dx * r, at[1] + dy * r), theme.GOAL, 1)
+
+
+def _stick(canvas: Canvas, film: Film, stick: Stick, window: Window) -> None:
+    a, b = window.at(stick.x0, stick.y0), window.at(stick.x1, stick.y1)
+    colour = theme.OTHER if stick.agent is None else theme.agent_colour(film.levels, stick.agent)
+    half = max(stick.radius * window.unit, THINNEST)
+    canvas.line(a, b, colour, 2 * half)
+    for end in (a, b):
+        canvas.disc(end, half, colour)
 
 
 def _tracks(canvas: Canvas, film: Film, k: int, window: Window) -> None:

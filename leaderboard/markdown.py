@@ -8,7 +8,8 @@ from leaderboard.board import Cell, Line, Table, build_board
 from leaderboard.entries import Entry
 from leaderboard.markup import interval, number, spread
 from leaderboard.page_tables import BADGES
-from offmarl_bench.report_formats import markdown, plain
+from offmarl_bench.report_formats import markdown
+from offmarl_bench.report_lines import plain
 
 HEAD = """# Leaderboard
 

@@ -10,7 +10,7 @@ import html
 import json
 from typing import Any
 
-from offmarl_bench.report_formats import plain, printable
+from offmarl_bench.report_lines import plain, printable
 
 MINUS = "\u2212"
 ESCAPED_IN_SCRIPTS = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}

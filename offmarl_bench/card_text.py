@@ -24,7 +24,8 @@ from offmarl_bench.describe import Played, Spread
 from offmarl_bench.describe_plots import words
 from offmarl_bench.describe_text import percent
 from offmarl_bench.ids import SUFFIX
-from offmarl_bench.report_formats import markdown, printable
+from offmarl_bench.report_formats import markdown
+from offmarl_bench.report_lines import printable
 from offmarl_bench.types import LEVELS
 
 NONE = "–"

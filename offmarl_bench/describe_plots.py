@@ -28,7 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.describe import OTHERS, Description, Part, Spread, as_json
 from offmarl_bench.describe_text import percent
-from offmarl_bench.report_formats import plain
+from offmarl_bench.report_lines import plain
 from offmarl_bench.types import LEVELS
 
 SIZE = (7.6, 3.1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 
 from offmarl_bench.describe import UNKNOWN_LEVEL, Description, Part, Played, Spread
-from offmarl_bench.report_formats import printable
+from offmarl_bench.report_lines import printable
 from offmarl_bench.types import LEVELS
 
 MIN_WIDTH = 60

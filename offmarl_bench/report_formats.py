@@ -7,55 +7,26 @@ control characters (all), table bars and HTML (Markdown, HTML), commands (LaTeX)
 from __future__ import annotations
 
 import csv
-import html
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from offmarl_bench import registry
-from offmarl_bench.report import Cell, Report, Row, Section, Spread
+from offmarl_bench.report import Report, Section
+from offmarl_bench.report_html import to_html
+from offmarl_bench.report_lines import FIRST, aggregate_table, lines, marked_lines, plain, printable
 
 WIDTH = 100
 """Columns of a terminal that the text version fits in."""
 GAP = "  "
-FIRST = ("", "", "Behavior")
-MAX_NAME = 60
-"""Longer names are cut in every format but JSON."""
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "±": r"$\pm$", "†": r"$^\dagger$", "–": "--",
 }  # fmt: skip
 MARKDOWN = "\\`*_[]<>|~"
 FORMULA = "=+-@"
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color-scheme:light dark}"
-    "table{border-collapse:collapse}th,td{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #8884}"
-    "th[scope=row]{text-align:left}"
-)
-BEST = "*"
-"""``Cell.mark`` of the best in its row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One printed line of a dataset: what it shows, then a text for the behaviour and for each column."""
-
-    label: str
-    kind: str
-    texts: tuple[str, ...]
-
-
-def plain(text: str) -> str:
-    """One line of printable characters, of a bearable length."""
-    shown = "".join(c if c.isprintable() else "?" for c in text)
-    return shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - 1]}…"
-
-
-def printable(text: str) -> str:
-    """One line of printable characters, of any length."""
-    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def markdown(text: str) -> str:
@@ -68,35 +39,6 @@ def latex(text: str) -> str:
     return "".join(LATEX.get(c, c) for c in printable(text))
 
 
-def spread(value: Spread | None, mark: str = "") -> str:
-    """``*3.1±1.7``; without ± for a single seed."""
-    if value is None:
-        return ""
-    mean, std = value
-    return f"{mark}{mean:.1f}" + ("" if std is None else f"±{std:.1f}")
-
-
-def number(value: float | None) -> str:
-    """One decimal, or nothing."""
-    return "" if value is None else f"{value:.1f}"
-
-
-def lines(row: Row) -> list[Line]:
-    """The lines of one dataset; those with nothing to show are left out."""
-
-    def each(show: Callable[[Cell], str]) -> tuple[str, ...]:
-        return tuple("" if c is None else show(c) for c in row.cells)
-
-    found = [
-        Line(row.label, "greedy", (number(row.behavior), *each(lambda c: spread(c.greedy, c.mark)))),
-        Line("", "sampled", ("", *each(lambda c: spread(c.sampled)))),
-        Line("", "score", (number(row.behavior_score), *each(lambda c: number(c.score)))),
-        Line("", "won %", ("", *each(lambda c: number(c.wins)))),
-        Line("", "paper†", (number(row.paper_behavior), *each(lambda c: spread(c.paper)))),
-    ]
-    return [found[0], *(line for line in found[1:] if any(line.texts))]
-
-
 def _table(report: Report, section: Section, columns: Sequence[int]) -> list[list[str]]:
     """Heading and lines of some columns of a section."""
     table = [[*FIRST, *(plain(report.columns[k]) for k in columns)]]
@@ -104,18 +46,6 @@ def _table(report: Report, section: Section, columns: Sequence[int]) -> list[lis
         table += [
             [plain(line.label), line.kind, line.texts[0], *(line.texts[k + 1] for k in columns)] for line in lines(row)
         ]
-    return table
-
-
-def aggregate_table(report: Report) -> list[list[str]]:
-    """Heading and one line per agent over all shared datasets; empty if there is nothing to compare."""
-    if not report.aggregates:
-        return []
-    titles = [plain(report.columns[a.column]) for a in report.aggregates]
-    table = [["", "IQM", "95 % interval", *(f"P(>{t})" for t in titles)]]
-    for a, title in zip(report.aggregates, titles, strict=True):
-        ends = "" if a.interval is None else f"{a.interval[0]:.1f} … {a.interval[1]:.1f}"
-        table.append([title, number(a.iqm), ends, *("" if p is None else f"{p:.2f}" for p in a.improvement)])
     return table
 
 
@@ -189,18 +119,6 @@ def to_text(report: Report) -> str:
     return "\n".join(out) + "\n"
 
 
-def _marked_lines(
-    row: Row, columns: Sequence[int], escape: Callable[[str], str], bold: tuple[str, str]
-) -> Iterator[tuple[Line, list[str]]]:
-    """The lines of a dataset with escaped texts, the best in bold; its mark stays, for readers without bold."""
-    for line in lines(row):
-        texts = [escape(line.texts[0])]
-        for k in columns:
-            text = escape(line.texts[k + 1])
-            texts.append(text.join(bold) if line.texts[k + 1].startswith(BEST) else text)
-        yield line, texts
-
-
 def to_markdown(report: Report) -> str:
     """GitHub-flavoured tables, one per section, the best in bold."""
     out: list[str] = []
@@ -209,7 +127,7 @@ def to_markdown(report: Report) -> str:
         titles = ["", "", FIRST[2], *(markdown(plain(report.columns[k])) for k in section.columns)]
         out += ["| " + " | ".join(titles) + " |", "|:--|:--|" + "--:|" * (len(titles) - 2)]
         for row in section.rows:
-            for line, texts in _marked_lines(row, section.columns, markdown, ("**", "**")):
+            for line, texts in marked_lines(row, section.columns, markdown, ("**", "**")):
                 out.append("| " + " | ".join([markdown(plain(line.label)), line.kind, *texts]) + " |")
         out.append("")
     if table := aggregate_table(report):
@@ -229,7 +147,7 @@ def to_latex(report: Report) -> str:
         span = 3 + len(report.columns)
         out += ["\\midrule", f"\\multicolumn{{{span}}}{{l}}{{{latex(section.title)}}} \\\\", "\\midrule"]
         for row in section.rows:
-            for line, texts in _marked_lines(row, range(len(report.columns)), latex, (r"\textbf{", "}")):
+            for line, texts in marked_lines(row, range(len(report.columns)), latex, (r"\textbf{", "}")):
                 out.append(" & ".join([latex(plain(line.label)), latex(line.kind), *texts]) + r" \\")
     out += ["\\bottomrule", "\\end{tabular}"]
     out += [f"% {printable(note)}" for note in report.notes]
@@ -290,31 +208,6 @@ def to_json(report: Report) -> str:
     together = [asdict(a) | {"column": report.columns[a.column]} for a in report.aggregates]
     found = {"cells": rows, "aggregates": together, "notes": report.notes, "warnings": report.warnings}
     return json.dumps(found, indent=1) + "\n"
-
-
-def to_html(report: Report) -> str:
-    """One self-contained page without scripts."""
-    out = [f"<!doctype html><meta charset=utf-8><title>Results</title><style>{STYLE}</style>"]
-    for section in report.sections:
-        titles = ["", "", FIRST[2], *(html.escape(plain(report.columns[k])) for k in section.columns)]
-        out.append(f"<h2>{html.escape(printable(section.title))}</h2><table>")
-        out.append("<tr>" + "".join(f"<th scope=col>{t}</th>" for t in titles) + "</tr>")
-        for row in section.rows:
-            for line, texts in _marked_lines(row, section.columns, html.escape, ("<b>", "</b>")):
-                label = html.escape(plain(line.label))
-                cells = "".join(f"<td>{t}</td>" for t in texts)
-                out.append(f"<tr><th scope=row>{label}</th><td>{line.kind}</td>{cells}</tr>")
-        out.append("</table>")
-    if table := aggregate_table(report):
-        out.append("<h2>All datasets together</h2><table>")
-        out.append("<tr>" + "".join(f"<th scope=col>{html.escape(t)}</th>" for t in table[0]) + "</tr>")
-        for agent, *values in table[1:]:
-            rest = "".join(f"<td>{html.escape(t)}</td>" for t in values)
-            out.append(f"<tr><th scope=row>{html.escape(agent)}</th>{rest}</tr>")
-        out.append("</table>")
-    notes = [*report.notes, *(f"Warning: {w}" for w in report.warnings)]
-    out += ["<ul>", *(f"<li>{html.escape(printable(n))}</li>" for n in notes), "</ul>"]
-    return "\n".join(out) + "\n"
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {

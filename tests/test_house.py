@@ -50,6 +50,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "marl_eval",
         "paper",
         "report",
+        "report_lines",
+        "report_html",
         "report_formats",
         "audit",
         "doctor",

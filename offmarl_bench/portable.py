@@ -57,6 +57,10 @@ class Portable:
         """
         return exports.export(self, "pymarl", Path(path))
 
+    def to_pymarl_h5(self, path: str | Path) -> Path:
+        """The same as ``to_pymarl``."""
+        return self.to_pymarl(path)
+
     def to_minari(self, out: str | Path | None = None, *, dataset_id: str | None = None) -> Path:
         """Write a dataset that Minari reads, and return its folder; nothing is lost but odd episode ids.
 
@@ -120,6 +124,31 @@ class Portable:
         return cls.from_file(path, format="pymarl", env=env)
 
     @classmethod
+    def from_pymarl_h5(cls, path: str | Path, env: str | EnvSpec | None = None) -> Self:
+        """The same as ``from_pymarl``."""
+        return cls.from_pymarl(path, env)
+
+    @classmethod
     def from_minari(cls, source: str | Path, env: str | EnvSpec | None = None) -> Self:
         """A dataset from Minari's: its folder, or its id among the datasets on this machine; see ``from_file``."""
         return cls.from_file(imports.minari_folder(source), format="minari", env=env)
+
+    @classmethod
+    def from_tensordict(
+        cls, data: Any, env: str | EnvSpec | None = None, *, name: str | None = None, reward: imports.Reward = "mean"
+    ) -> Self:
+        """A dataset from a TensorDict under TorchRL's keys (see ``interop.tensors``), episodes in order of time.
+
+        Args:
+            data: a TensorDict in memory with one row a step; that of a folder you trust is
+                ``TensorDict.load_memmap(folder)``.
+            env: as for ``from_file``. What ``to_tensordict`` made comes back array for array if this is its spec.
+            name: as for ``from_file``.
+            reward: as for ``from_file``.
+
+        Raises:
+            FormatError: not such a TensorDict. SpecMismatch: it does not fit the environment. UnknownName: no such one.
+        """
+        spec = get_spec(env) if isinstance(env, str) else env
+        found = imports.import_tensordict(data, spec=spec, env_id=name, reward=reward)
+        return cls(found.spec, found.columns, found.row_starts, found.lengths, found.metadata)

@@ -11,7 +11,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from offmarl_bench.envs import get_spec
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
@@ -143,37 +142,16 @@ def test_episode_ids_that_are_not_0_1_2_are_a_loss_that_is_told(
         view.losses("minary")
 
 
-@pytest.mark.parametrize("spec", [SPEC, CONTINUOUS], ids=lambda s: s.id)
-def test_a_tensordict_has_every_step_and_what_came_next(spec: EnvSpec, tmp_path: Path) -> None:
-    data = toy(spec)
-    made = data.to_tensordict()
-    assert made.batch_size == torch.Size([int(data.lengths.sum())])
-    at = 0
-    for k, episode in enumerate(data):
-        part = made[at : at + len(episode)]
-        at += len(episode)
-        np.testing.assert_array_equal(part["agents", "observation"], episode.observations[:-1])
-        np.testing.assert_array_equal(part["next", "agents", "observation"], episode.observations[1:])
-        np.testing.assert_array_equal(part["next", "state"], episode.state[1:])
-        np.testing.assert_array_equal(part["agents", "action"], episode.actions)
-        np.testing.assert_array_equal(part["next", "reward"][:, 0], episode.rewards)
-        ends = [False] * (len(episode) - 1)
-        assert part["next", "done"][:, 0].tolist() == [*ends, True]
-        assert part["next", "terminated"][:, 0].tolist() == [*ends, episode.terminal]
-        assert part["next", "truncated"][:, 0].tolist() == [*ends, not episode.terminal]
-        assert (part["collector", "traj_ids"] == k).all()
-        assert part["step_count"][:, 0].tolist() == list(range(len(episode)))
-        if spec.discrete:
-            np.testing.assert_array_equal(part["agents", "action_mask"], np.asarray(episode.legal_actions)[:-1])
-    assert {loss.what for loss in data.losses("tensordict")} == {"spec", "metadata"}
-    from tensordict import TensorDict
+def test_the_names_say_what_kind_of_file_it_is(tmp_path: Path) -> None:
+    assert_same(toy(), Dataset.from_pymarl_h5(toy().to_pymarl_h5(tmp_path / "x.h5")), BEHAVIOUR)
 
-    kept = TensorDict.load_memmap(str(exports.export(data, "tensordict", tmp_path / "td")))
-    assert bool((kept == made).all())
-    with pytest.raises(OffmarlError, match="td exists already"):
-        exports.export(data, "tensordict", tmp_path / "td")
-    with pytest.raises(FormatError, match="export to tensordict needs a place: give out="):
-        exports.export(data, "tensordict", None)
+
+def test_a_place_may_be_given_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_same(toy(), Dataset.from_minari(toy().to_minari("mine")))
+    assert toy().to_pymarl("mine.h5") == Path("mine.h5")
+    exports.export(toy(), "tensordict", Path("td"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "mine.h5", "td"]
 
 
 def test_tensors_share_the_datasets_memory() -> None:
@@ -204,7 +182,7 @@ def test_a_strangers_file_is_inferred_and_every_guess_is_listed(smac: Dataset, t
     said = " ".join(back.metadata["imported"]["assumed"])
     for words in ("agents: the file has no names", "A: the file does not say how many actions there are",
                   "state: the file has none", "legal_actions: the file has none; every action counts as legal",
-                  "nobody knows who played"):  # fmt: skip
+                  "unknown: the file does not say who played"):  # fmt: skip
         assert words in said
     assert back.metadata["episodes"] == 6
     with pytest.raises(SpecMismatch, match=r"its arrays are not those of smac/8m: N 5, expected 8; name the"):

@@ -208,7 +208,8 @@ def test_continuous_actions_are_stretched_to_the_box() -> None:
 
         def step(self, actions: Any) -> Any:
             np.testing.assert_array_equal(actions["tank_0"], [4, 2])
-            return super().step(actions)
+            *rest, infos = super().step(actions)
+            return *rest, {a: {} for a in infos}
 
     env = wrap_parallel_env(Tanks, 1, horizon=6, seed_bits=32)
     start = env.reset(np.array([0], np.uint64))

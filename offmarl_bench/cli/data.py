@@ -81,16 +81,16 @@ def generate(
     With --imbalance, two datasets: one whose agents are as unequal as asked for, and a balanced twin with the same
     mean return (docs/datasets.md). A killed run goes on where it stopped, and ends with the same content.
     """
+    if imbalance is None and (expert is not None or no_twin):
+        raise click.UsageError("--expert and --no-twin go with --imbalance")
     if sum(given is not None for given in (quality, recipe, imbalance)) != 1:
-        raise click.UsageError("give either --quality or --recipe (or --imbalance), e.g. --quality low")
+        raise click.UsageError("give one of --quality, --recipe and --imbalance, e.g. --quality low")
     if imbalance is not None:
         _generate_dial(
             f"{suite}/{map_name}", imbalance, expert, twin=not no_twin, episodes=episodes, seed=seed, workers=workers,
             executor=executor, out=out, overwrite=overwrite,
         )  # fmt: skip
         return
-    if expert is not None or no_twin:
-        raise click.UsageError("--expert and --no-twin go with --imbalance")
     from offmarl_bench import registry
     from offmarl_bench.generate import generate as run
 

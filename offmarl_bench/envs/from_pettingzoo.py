@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
-from jaxtyping import Shaped, UInt64
+from jaxtyping import Bool, Shaped, UInt64
 from pettingzoo import ParallelEnv
 
 from offmarl_bench import registry
@@ -162,8 +162,7 @@ class _Lane:
                 mask = raw["action_mask"] if masked else infos.get(a, {}).get("action_mask")
                 # In an episode that is over the last mask stands; in a running one, who has left only waits.
                 if a in env.agents or not env.agents:
-                    size = spec.action_sizes[i]
-                    self.legal[i, :size] = True if mask is None else np.asarray(mask, bool)
+                    self.legal[i, : spec.action_sizes[i]] = True if mask is None else _mask(spec, i, mask)
         # An agent that has left, or whose mask is empty, still needs one legal action.
         self.legal[~self.legal.any(-1), 0] = True
         state = _state(env)
@@ -193,6 +192,20 @@ class _Lane:
             # By itself only if everybody who left now was terminated and nobody was merely cut.
             self.terminated = not env.agents and all(bool(ended.get(a)) for a in joint)
         self._look(seen, infos)
+
+
+def _mask(spec: EnvSpec, i: int, given: Any) -> Bool[np.ndarray, " A"]:
+    """An agent's legal actions. Raises SpecMismatch for a mask that says nothing about its actions."""
+    who, size = f"{spec.id}: agent {spec.agents[i]!r}", spec.action_sizes[i]
+    if not spec.discrete:
+        raise SpecMismatch(
+            f"{who} has continuous actions and an action_mask; expected masks of Discrete actions only: take it out of "
+            "the observation and the info in a wrapper"
+        )
+    mask = np.asarray(given)
+    if mask.shape != (size,) or mask.dtype.kind not in "biuf":
+        raise SpecMismatch(f"{who} has an action_mask {given!r}, expected {size} flags, one for each action")
+    return np.asarray(mask != 0)
 
 
 def _action(space: spaces.Space[Any], action: np.ndarray) -> Any:

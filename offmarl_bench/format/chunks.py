@@ -1,7 +1,8 @@
 """HDF5's shuffle and gzip filters on whole chunks, outside of the HDF5 library, so that threads can share the work.
 
-The library compresses and inflates under one lock, at 170 MB/s however many cores there are. ``zlib`` and numpy
-release Python's lock, so the same bytes go through as many cores as the machine has.
+The library compresses and inflates under one lock, at 170 MB/s however many cores there are. ``zlib``, ``isal``
+(Intel's ISA-L, which inflates twice as fast) and numpy release Python's lock, so the same bytes go through as many
+cores as the machine has.
 """
 
 from __future__ import annotations
@@ -9,26 +10,14 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
 
 import numpy as np
+from isal import isal_zlib
 from jaxtyping import Shaped, UInt8
 
 GZIP_LEVEL = 1
 DEFLATE_MAX_RATIO = 1032
 """No deflate stream inflates to more than this many times its size; anything that claims to is lying."""
-
-
-def _fastest() -> Any:
-    """Intel's ISA-L where the package ``isal`` is installed (twice as fast), else Python's own zlib."""
-    try:
-        return import_module("isal.isal_zlib")
-    except ImportError:
-        return zlib
-
-
-_inflater = _fastest()
 
 
 def cores() -> int:
@@ -50,10 +39,10 @@ def inflate(stored: bytes | memoryview, expected: int) -> bytes:
     Raises:
         ValueError: the stream is damaged, or holds more or fewer bytes.
     """
-    stream = _inflater.decompressobj()
+    stream = isal_zlib.decompressobj()
     try:
         raw: bytes = stream.decompress(stored, expected + 1)
-    except _inflater.error as e:
+    except isal_zlib.error as e:  # type: ignore[misc]  # an exception, whatever its stub says
         raise ValueError(f"damaged gzip data ({e})") from e
     if len(raw) > expected:
         raise ValueError(f"gzip data of more than the expected {expected} bytes")

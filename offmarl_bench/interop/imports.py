@@ -13,13 +13,15 @@ from offmarl_bench.foreign.view import Recording
 from offmarl_bench.format.hdf5 import opened, text_attribute
 from offmarl_bench.format.metadata import ATTRIBUTE, MAX_BYTES, decode
 from offmarl_bench.format.reader import Contents, read_dataset
+from offmarl_bench.format.schema import Columns
 from offmarl_bench.format.summary import summarise
-from offmarl_bench.interop import minari
+from offmarl_bench.interop import from_tensors, minari
 from offmarl_bench.interop.assemble import Reward, assemble
-from offmarl_bench.interop.losses import Loss, report
+from offmarl_bench.interop.losses import ASSUMED, Loss, report
+from offmarl_bench.interop.minari import BEHAVIOUR
 from offmarl_bench.types import EnvSpec
 
-__all__ = ["IDENTITY", "Reward", "import_file", "minari_folder"]
+__all__ = ["IDENTITY", "Reward", "import_file", "import_tensordict", "minari_folder"]
 
 FILE_FIELDS = ("format", "format_version", "spec", "content_hash")
 """Metadata that belong to a file and not to its content."""
@@ -97,10 +99,25 @@ def import_file(
     played = (
         minari.read_behaviour(path, contents.spec, contents.lengths) if about and name == foreign_minari.FORMAT else {}
     )
+    return _finished(contents, played, assumed, about[1] if about else {}, {"format": name, "file": path.name})
+
+
+def import_tensordict(
+    data: Any, *, spec: EnvSpec | None = None, env_id: str | None = None, reward: Reward = "mean"
+) -> Contents:
+    """A TensorDict in memory as our columns; arguments, result and errors are those of ``import_file``."""
+    contents, assumed = assemble(from_tensors.read_tensordict(data), spec=spec, env_id=env_id, reward=reward)
+    played = from_tensors.read_behaviour(data, contents.spec)
+    return _finished(contents, played, assumed, {}, {"format": from_tensors.FORMAT})
+
+
+def _finished(
+    contents: Contents, played: Columns, assumed: list[Loss], about: dict[str, Any], source: dict[str, str]
+) -> Contents:
+    """Fill in who played, tell what was assumed, and note both in the metadata."""
     contents.columns.update(played)
     if not played:
-        assumed.append(Loss("behavior_level, behavior_policy, behavior_logprob", "nobody knows who played"))
-    report(assumed, str(path))
-    imported = {"format": name, "file": path.name, "assumed": [str(a) for a in assumed]}
-    metadata = _metadata(about[1] if about else {}, contents, imported)
+        assumed = [*assumed, Loss(", ".join(BEHAVIOUR), "unknown: the file does not say who played")]
+    report(assumed, source.get("file", source["format"]), ASSUMED)
+    metadata = _metadata(about, contents, {**source, "assumed": [str(a) for a in assumed]})
     return Contents(contents.spec, metadata, contents.columns, contents.row_starts, contents.lengths)

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 EPISODE_ID = "episode_id"
 METADATA = "metadata"
 SPEC = "spec"
+LOST, ASSUMED = "not carried over", "assumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,10 @@ class Loss:
         return f"{self.what}: {self.why}"
 
 
-def report(losses: Sequence[Loss], where: str) -> None:
-    """Log them, one line each."""
+def report(losses: Sequence[Loss], where: str, what: str = LOST) -> None:
+    """Log them, one line each, as things that were ``LOST`` or ``ASSUMED``."""
     for loss in losses:
-        log.info("%s: not carried over: %s", where, loss)
+        log.info("%s: %s: %s", where, what, loss)
 
 
 def renumbered(columns: Columns, first: Int64[np.ndarray, " E"]) -> list[Loss]:

@@ -113,7 +113,7 @@ def write_minari(
     if not len(first):
         raise OffmarlError(f"{folder}: there are no episodes to write; loosen the filter")
     about = json.loads(encode(spec, "", metadata))
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary = folder.absolute().with_name(f".{folder.name}.{os.getpid()}.tmp")  # Minari joins relative ones twice
     try:
         temporary.mkdir(parents=True)
         seen, actions = _spaces(spec)

@@ -20,7 +20,7 @@ from tests.cli.outcome import Run, fails
     [
         ("generat smac 2s3z", 2, ["No such command 'generat'", "Did you mean", "'generate'"]),
         ("generate smac 2s3z --qualty low", 2, ["No such option '--qualty'", "Did you mean", "'--quality'"]),
-        ("generate smac 2s3z", 2, ["give either --quality or --recipe"]),
+        ("generate smac 2s3z", 2, ["give one of --quality, --recipe and --imbalance"]),
         ("generate smac 2s3x --quality low", 2, ["unknown map of suite smac '2s3x'", "Did you mean '2s3z'?"]),
         ("generate smca 2s3z --quality low", 2, ["unknown environment 'smca'", "Did you mean 'smac'?"]),
         ("generate smac 2s3z --quality lwo", 2, ["unknown quality of smac/2s3z 'lwo'", "Did you mean 'low'?"]),

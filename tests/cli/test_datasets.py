@@ -108,7 +108,7 @@ def test_the_dial_writes_a_dataset_and_its_twin(run: Run, home: Path, tmp_path: 
     assert "imbalance 0.25" in succeed(run("describe", "toy/signals/imbalance-025"))
     out = tmp_path / "one.h5"
     assert succeed(run(*turn, 1, "--expert", "each", "--no-twin", "--out", out)) == f"{out}\n"
-    fails(run(*turn, 0.5, "--quality", "low"), 2, "give either --quality or --recipe (or --imbalance)")
+    fails(run(*turn, 0.5, "--quality", "low"), 2, "give one of --quality, --recipe and --imbalance")
     fails(run(*turn, 0.123), 2, "--imbalance", "expected 0, 0.01, 0.02 … 1")
     fails(run(*turn, 1.5), 2, "1.5 is not in the range")
     fails(run(*turn, 0.5, "--expert", "a9"), 2, "unknown agent of toy/signals 'a9'", "'each': the agents take turns")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.envs import make_env
-from offmarl_bench.envs.scene import Body, Drawable, Scene
+from offmarl_bench.envs.scene import Body, Drawable, Scene, Stick
 from offmarl_bench.envs.toy import SPECS, ToyEnv
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
 from offmarl_bench.generate import generate
@@ -182,6 +182,22 @@ def test_a_strangers_environment_is_drawn_as_it_says() -> None:
     assert len(pictures) == 9
     assert {*theme.BY_LEVEL, theme.HURT} <= colours(pictures[-1])
     assert len({p.size for p in pictures}) == 1
+
+
+def test_what_is_jointed_is_drawn_as_sticks_in_the_colours_of_who_moves_them() -> None:
+    class Crane(Parade):
+        def scene(self, lane: int) -> Scene:
+            arms = [Stick(x0=0, y0=0, x1=5.0 + k, y1=5, radius=0.2, agent=k) for k in range(2)]
+            return Scene(bodies=(), sticks=(*arms, Stick(x0=-3, y0=-1, x1=3, y1=-1, radius=0.01)))
+
+    env = Crane(SPECS["signals"], 1)
+    made = film("toy/signals", UniformPolicy(env.spec), env=env, levels=(0, 2, 2, 2))
+    picture = frames(made)[-1]
+    seen = colours(picture)
+    assert {theme.BY_LEVEL[0], theme.BY_LEVEL[2]} <= seen
+    assert theme.BY_LEVEL[1] not in seen
+    edge = np.asarray(picture)[theme.HEADER + 1, :]
+    assert not (edge == theme.BY_LEVEL[0]).all(-1).any(), "the arms end inside the picture"
 
 
 def test_a_world_in_which_nothing_is_can_be_drawn() -> None:

@@ -65,7 +65,7 @@ class Scene:
     ground: tuple[Rectangle, ...] = ()
     """Where things can be; drawn lighter than the rest. Empty: everywhere."""
     show: Rectangle | None = None
-    """What the picture shows at least; it is widened until every body of the episode fits."""
+    """What the picture shows at least; it is widened until every body and every agent's stick of the episode fits."""
     caption: str = ""
     """A short line of the environment's own, e.g. ``covered 2 of 3``."""
 

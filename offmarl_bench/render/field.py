@@ -57,11 +57,14 @@ class Window:
 
 
 def window_of(scenes: Sequence[Scene]) -> Window:
-    """A window that shows every body of every scene, and what the scenes ask for."""
+    """A window that shows every body and every agent's stick of every scene, and what the scenes ask for."""
     boxes: list[Rectangle] = [s.show for s in scenes if s.show is not None]
     for body in (b for s in scenes for b in s.bodies):
         r = body.radius
         boxes.append((body.x - r, body.y - r, body.x + r, body.y + r))
+    for stick in (k for s in scenes for k in s.sticks if k.agent is not None):
+        (x0, x1), (y0, y1), r = sorted((stick.x0, stick.x1)), sorted((stick.y0, stick.y1)), stick.radius
+        boxes.append((x0 - r, y0 - r, x1 + r, y1 + r))
     boxes = boxes or [EMPTY]
     x0, y0, x1, y1 = (min(c) if k < 2 else max(c) for k, c in enumerate(zip(*boxes, strict=True)))
     wide, high = max(x1 - x0, 1e-9) * (1 + 2 * MARGIN), max(y1 - y0, 1e-9) * (1 + 2 * MARGIN)

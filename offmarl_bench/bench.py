@@ -148,9 +148,9 @@ def bench_generate(
     return rows
 
 
-def measure_rate(work: Any, seconds: float) -> tuple[int, float]:
+def measure_rate(work: Any, seconds: float, warm_up: int = WARM_UP) -> tuple[int, float]:
     """How often ``work`` ran within about ``seconds``, after a warm-up."""
-    for _ in range(WARM_UP):
+    for _ in range(warm_up):
         work()
     count, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:

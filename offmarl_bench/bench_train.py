@@ -1,21 +1,23 @@
 """How long an update takes, and how much of that the arithmetic needs: every phase of every agent, on one core.
 
 Episodes all have the same length here, so that a number means something to somebody who has other data; they are
-noise, which costs as much to learn from as anything else. Beside the seconds stands the share of the core's own rate
-at multiplying matrices that an update reaches: what is missing from 100 % is overhead.
+noise, which costs as much to learn from as anything else. Seconds are counted twice, by the clock and by the processor:
+on a machine that others use as well, the second is nearer to what an idle one would show (not equal: caches are
+shared). The share of the core's own rate at multiplying matrices is by the processor on both sides; what is missing
+from 100 % is overhead.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from offmarl_bench.agent import Phase, make_agent
-from offmarl_bench.bench import Measurement, measure_rate, one_core
+from offmarl_bench.bench import TICK, WARM_UP, Measurement, measure_rate, one_core
 from offmarl_bench.envs import get_spec
 from offmarl_bench.loader import Dataset
 from offmarl_bench.seeding import generator
@@ -68,8 +70,17 @@ def matrix_rate(seconds: float) -> float:
     """Floating-point operations a second of one core multiplying float32 matrices."""
     a, b = torch.ones(MATRIX, MATRIX), torch.ones(MATRIX, MATRIX)
     with one_core():
-        count, elapsed = measure_rate(lambda: a @ b, seconds)
-    return 2 * MATRIX**3 * count / elapsed
+        count, _, busy = measure(lambda: a @ b, seconds)
+    return 2 * MATRIX**3 * count / busy
+
+
+def measure(work: Callable[[], object], seconds: float) -> tuple[int, float, float]:
+    """How often ``work`` ran within about ``seconds`` after a warm-up, the time by the clock, and by the processor."""
+    for _ in range(WARM_UP):
+        work()
+    started = time.process_time()
+    count, elapsed = measure_rate(work, seconds, warm_up=0)
+    return count, elapsed, max(time.process_time() - started, TICK)
 
 
 def operations(phase: Phase, generator: np.random.Generator) -> int:
@@ -123,19 +134,22 @@ def _agent_rows(
     with one_core(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for phase in agent.phases(data):
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), time.process_time()
             phase.start()
             where = f"{name} {phase.name}, T = {length}, sizes of {data.spec.id} ({device})"
             if not phase.scalable:
                 for _ in range(phase.steps):
                     phase.update(phase.batches(g))
                 elapsed = time.perf_counter() - started
+                busy = time.process_time() - busy
                 rows.append(_row(where, elapsed / phase.steps, "s/update", elapsed))
+                rows.append(_row(where, busy / phase.steps, "CPU-s/update", busy))
                 continue
-            count, elapsed = measure_rate(lambda p=phase: p.update(p.batches(g)), seconds)
+            count, elapsed, busy = measure(lambda p=phase: p.update(p.batches(g)), seconds)  # type: ignore[misc]
             rows.append(_row(where, elapsed / count, "s/update", elapsed))
+            rows.append(_row(where, busy / count, "CPU-s/update", busy))
             if device == "cpu":
-                share = operations(phase, g) * count / elapsed / rate
+                share = operations(phase, g) * count / busy / rate
                 rows.append(
                     _row(f"{where}: of {rate / GIGA:.0f} GFLOP/s of matrix products", 100 * share, "%", elapsed)
                 )

@@ -1,0 +1,16 @@
+"""The speed of training: rows for every phase, by the clock and by the processor."""
+
+from __future__ import annotations
+
+from offmarl_bench.bench_train import bench_train
+
+
+def test_every_phase_has_its_rows() -> None:
+    rows = bench_train(["bc", "bc-joint-sampler"], "toy/signals", lengths=(4,), seconds=0.01)
+    found = {(r.case.partition(",")[0], r.unit) for r in rows}
+    assert found == {
+        *(("bc learn", unit) for unit in ("s/update", "CPU-s/update", "%")),
+        *(("bc-joint-sampler share", unit) for unit in ("s/update", "CPU-s/update")),
+        *(("bc-joint-sampler learn", unit) for unit in ("s/update", "CPU-s/update", "%")),
+    }
+    assert all(r.value > 0 and r.threads == 1 for r in rows)

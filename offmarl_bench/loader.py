@@ -76,11 +76,7 @@ class Dataset(Portable):
         *,
         returns: Float64[np.ndarray, " E"] | None = None,
     ) -> None:
-        self.spec = spec
-        self.columns = columns
-        self.row_starts = row_starts
-        self.lengths = lengths
-        self.metadata: dict[str, Any] = dict(metadata or {})
+        super().__init__(spec, columns, row_starts, lengths, metadata)
         if returns is None:  # last rows hold no reward, so summing an episode's rows is summing its steps
             rewards = columns["rewards"].astype(np.float64)
             returns = np.add.reduceat(rewards, row_starts) if len(row_starts) else np.zeros(0)

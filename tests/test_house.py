@@ -6,6 +6,7 @@ import ast
 import fnmatch
 import importlib
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -62,7 +63,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "pool_plot",
         "render",
     ),
-    ("describe_text", "describe_plots"),
+    ("describe_text", "describe_plots", "curves"),
     ("cards", "card_files", "card_record", "card_text", "card_words"),
     ("bench", "bench_load", "bench_train", "demo", "publish", "admit", "regenerate"),
     ("cli",),
@@ -116,6 +117,13 @@ def test_every_module_of_the_library_has_a_level_and_every_level_a_module() -> N
     found = {part_of(p) for p in files("offmarl_bench")} - {""}
     assert sorted(found - set(LEVEL)) == [], "add the module to LEVELS, where it belongs"
     assert sorted(set(LEVEL) - found) == [], "LEVELS names modules that do not exist"
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    assert [name for name in LEVEL if f"`{name}`" not in page and name != "__main__"] == [], "add it to the table"
+    for link in re.findall(r"\]\(([^)#]+)\)", page):
+        assert (ROOT / "docs" / link).exists(), link
 
 
 @pytest.mark.parametrize("path", files("offmarl_bench"), ids=module_of)

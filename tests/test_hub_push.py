@@ -205,7 +205,7 @@ def test_who_may_not_push_is_told_why(hub: HubServer, tmp_path: Path, monkeypatc
 
 def test_what_is_not_fit_is_not_pushed(me: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unnamed = expert_dataset(2).save(tmp_path / "unnamed.h5")
-    with pytest.raises(FormatError, match="is not pushed: it calls itself None, expected 'toy/signals/QUALITY-vN'"):
+    with pytest.raises(FormatError, match="is not pushed: it has no id, expected 'toy/signals/QUALITY-vN'"):
         push(unnamed)
     for name in ("toy/other/low-v1", "toy/signals/low"):
         wrong = expert_dataset(2, dataset_id=name).save(tmp_path / f"{name.replace('/', '-')}.h5")

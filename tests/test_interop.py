@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
+from offmarl_bench.doctor.report import diagnose
 from offmarl_bench.envs import get_spec
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
 from offmarl_bench.format import hdf5
@@ -78,7 +79,9 @@ def test_pymarl_gives_everything_back_but_who_played(spec: EnvSpec, tmp_path: Pa
 
 
 def test_smac_there_and_back(smac: Dataset, tmp_path: Path) -> None:
-    assert_same(smac, Dataset.from_minari(smac.to_minari(tmp_path / "m", dataset_id="smac/2s3z-v0")))
+    folder = smac.to_minari(tmp_path / "m", dataset_id="smac/2s3z-v0")
+    assert_same(smac, Dataset.from_minari(folder))
+    assert "no-behaviour" not in {f.code for f in diagnose([folder], progress=False).patients[0].findings}
     back = Dataset.from_pymarl(smac.to_pymarl(tmp_path / "p.h5"), "smac/2s3z")
     assert_same(smac, back, BEHAVIOUR)
     saved = back.save(tmp_path / "ours.h5")

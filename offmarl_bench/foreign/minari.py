@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ from offmarl_bench.foreign.minari_arrow import ArrowEpisodes
 from offmarl_bench.foreign.minari_episode import LEGAL, NEEDED, STATE, Raw, joined
 from offmarl_bench.foreign.view import Block, Layout, Recording, Remark, make_block, spans
 from offmarl_bench.format.hdf5 import REMEDY, opened
+from offmarl_bench.format.schema import UNKNOWN
 
 FORMAT = "minari"
 MAIN = "main_data.hdf5"
 DESCRIPTION = "metadata.json"
+PLAYED = ("behavior_level", "behavior_policy")
+"""Where an export of ours says who played, in the infos."""
 EPISODE = re.compile(r"episode_(\d+)")
 MAX_DESCRIPTION = 1 << 24
 """Bytes of a metadata.json that is still read."""
@@ -101,6 +105,13 @@ def _raw(group: h5py.Group, where: str) -> Raw:
     return found
 
 
+def _knows_who_played(group: h5py.Group, where: str) -> bool:
+    """Whether an export of ours left who played in an episode's infos."""
+    infos = group["infos"] if _is_group(group, "infos") else {}
+    found = [h5_array(infos, name, (2,), f"{where}: episode_0/infos")[:] for name in PLAYED if name in infos]
+    return any(bool((played != UNKNOWN).any()) for played in found)
+
+
 def _choices(space: Any) -> int:
     """The largest number of choices in a space as Minari writes it (JSON text of nested dictionaries); 0: none."""
     if isinstance(space, str):
@@ -157,6 +168,7 @@ def read_minari(path: Path) -> Recording:
         group = _group(file, 0, where)
         names = tuple(sorted(group["observations"], key=_by_number)) if _is_group(group, "observations") else ()
         layout = _layout(path, lengths, _raw(group, f"{where}: episode_0"), names, described)
+        layout = replace(layout, behaviour=_knows_who_played(group, where))
 
     def read(_: list[Remark]) -> Iterator[Block]:
         with opened(source) as file:

@@ -100,8 +100,8 @@ def _id_of(path: Path) -> DatasetId:
         dataset = None
     if dataset is None or dataset.version is None or dataset.env_id != spec.id:
         raise FormatError(
-            f"{path} is not pushed: it calls itself {wanted!r}, expected '{spec.id}/QUALITY-vN'; "
-            "generate it with --quality, or give the dataset that id in its metadata"
+            f"{path} is not pushed: {f'it calls itself {wanted!r}' if wanted else 'it has no id'}, expected "
+            f"'{spec.id}/QUALITY-vN'; generate it with --quality, or load it, set metadata['dataset_id'] and save it"
         )
     if not _QUALITY.fullmatch(dataset.quality) or ".." in dataset.quality:
         raise FormatError(

@@ -25,7 +25,7 @@ Stage III
 11. Z: a softmax over the mini-batch per time step, as the official ICQ code does, times the number of real steps.
 12. (D) 1/û is bounded: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), lest it divide by 0.
 13. (D) λ-return (0.8) instead of the one-step target; rewards in standard deviations of ĝ, the critic starts at
-    mean ĝ; 100 updates of warm-up in which the actor imitates its samples.
+    mean ĝ; 500 updates of warm-up in which the actor imitates its samples.
 14. Q' where the horizon cut the episode, where the data has no next action: averaged over the present policy. Only
     termination (and, with ``mask_dead``, the agent's death) ends a return.
 15. Q has one output per action instead of an action input: the same functions, and E_π Q in one pass.

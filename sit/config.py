@@ -145,7 +145,7 @@ class SITConfig:
     """Measure rewards in standard deviations of their type's ĝ, so that one learning rate fits all; paper: raw."""
     td_lambda: float = 0.8
     """λ of the critic's λ-return; 0 is the one-step target of Eq. (9)."""
-    critic_warmup: int = 100
+    critic_warmup: int = 500
     """First updates of stage III in which the actor imitates its samples with equal weights; paper: 0."""
     uncertainty: str = "clipped"
     """"clipped": clip(median û / û), mean one over the batch; "literal": η/û (paper); "none"."""

@@ -19,6 +19,17 @@ def _umask() -> int:
     return mask
 
 
+def refuse_existing(path: Path, option: str = "") -> None:
+    """Raises OffmarlError if there is something under this name; ``option`` says how to give another one."""
+    if path.exists():
+        raise OffmarlError(f"{path} exists already; choose another name{option}, or remove it first")
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name on the same disk, this process's own, for what takes long to write and is renamed at the end."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``, creating its folder.
 

@@ -19,7 +19,8 @@ import numpy as np
 from jaxtyping import Shaped
 from tqdm import tqdm
 
-from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch
+from offmarl_bench.atomic import refuse_existing
+from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.format.content_hash import ContentHash
 from offmarl_bench.format.derived import derived_metadata
 from offmarl_bench.format.reader import CHECKED, checked_values, open_columns
@@ -163,8 +164,7 @@ def combine(
     target = Path(out)
     if len(datasets) < 2:
         raise FormatError(f"combine: {len(datasets)} datasets were given, expected at least two")
-    if target.exists():
-        raise OffmarlError(f"{target} exists already; choose another name, or remove it first")
+    refuse_existing(target)
     paths = [find_dataset(name) for name in datasets]
     unchecked = target.with_name(f".{target.name}.unchecked")
     try:

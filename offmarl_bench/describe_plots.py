@@ -7,8 +7,6 @@ palette of Okabe and Ito. Matplotlib's global state and the user's style are lef
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +26,7 @@ from PIL.PngImagePlugin import PngInfo
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.describe import OTHERS, Description, Part, Spread, as_json
 from offmarl_bench.describe_text import percent
+from offmarl_bench.records import json_digest
 from offmarl_bench.report_lines import plain
 from offmarl_bench.types import LEVELS
 
@@ -193,7 +192,7 @@ DRAWN = {"returns": _returns, "agents": _agents, "coverage": _coverage}
 
 def digest(found: Description) -> str:
     """SHA-256 of the numbers that pictures are drawn from; it stands in each of them."""
-    return hashlib.sha256(json.dumps(as_json(found), sort_keys=True).encode()).hexdigest()
+    return json_digest(as_json(found))
 
 
 def picture_digest(png: bytes) -> str | None:

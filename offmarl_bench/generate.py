@@ -32,6 +32,7 @@ from offmarl_bench.ids import DatasetId, path_of
 from offmarl_bench.manifest import differences, published
 from offmarl_bench.pool import Pool, load_pool
 from offmarl_bench.recipes import NamedRecipe, Recipe, named_recipe, parse_recipe
+from offmarl_bench.records import json_digest
 from offmarl_bench.shards import SHARD_EPISODES, Shard, is_done, open_shard, play
 from offmarl_bench.types import EnvSpec
 
@@ -85,7 +86,7 @@ class Plan:
 
     def shards(self, folder: Path) -> list[Shard]:
         """All shards of the run, with their files in ``folder``."""
-        digest = hashlib.sha256(json.dumps(self.signature, sort_keys=True).encode()).hexdigest()
+        digest = json_digest(self.signature)
         return [
             Shard(
                 env_id=self.spec.id, recipe=self.recipe, pool=self.pool, seed=self.seed, episodes=self.episodes,

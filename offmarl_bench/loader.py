@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, Int64
 
 from offmarl_bench import hub, registry
+from offmarl_bench.atomic import refuse_existing
 from offmarl_bench.collate import collate, gather
 from offmarl_bench.envs import get_spec, get_suite
-from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
+from offmarl_bench.errors import FormatError, UnknownName
 from offmarl_bench.format.derived import derived_metadata
 from offmarl_bench.format.flatten import episode_at, flatten, row_starts_of
 from offmarl_bench.format.reader import read_dataset
@@ -262,8 +263,7 @@ class Dataset(Portable):
             OffmarlError: the file exists or cannot be written. FormatError: no episodes, or metadata that is not JSON.
         """
         target = Path(path)
-        if target.exists():
-            raise OffmarlError(f"{target} exists already; choose another name, or remove it first")
+        refuse_existing(target)
         spans = zip(self.row_starts.tolist(), self.lengths.tolist(), strict=True)
         parts = [{name: c[a : a + t + 1] for name, c in self.columns.items()} for a, t in spans]
         said = self.metadata

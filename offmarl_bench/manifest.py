@@ -18,7 +18,7 @@ from offmarl_bench import registry
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.errors import FormatError
 from offmarl_bench.ids import DatasetId, parse_dataset_id
-from offmarl_bench.records import from_json, read_record
+from offmarl_bench.records import from_json, json_digest, read_record
 
 MANIFEST = Path(__file__).resolve().parent / "manifest.json"
 LOCK = Path(__file__).resolve().parent / "manifest_lock.json"
@@ -93,7 +93,7 @@ class _Lock:
 
 def seal(entry: Published) -> str:
     """SHA-256 of an entry: what the lock holds."""
-    return hashlib.sha256(json.dumps(asdict(entry), sort_keys=True).encode()).hexdigest()
+    return json_digest(asdict(entry))
 
 
 def published() -> dict[str, Published]:

@@ -27,6 +27,7 @@ from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, Unknow
 from offmarl_bench.home import home
 from offmarl_bench.nn import Actor
 from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.records import json_digest
 from offmarl_bench.types import LEVELS, EnvSpec
 
 POOL_FILE = "pool.json"
@@ -102,7 +103,7 @@ class Pool:
     def hash(self) -> str:
         """SHA-256 over everything that decides what the pool plays: members with their fingerprints, and ε."""
         deciding = {"env": self.env_id, "epsilon": self.epsilon, "members": [asdict(m) for m in self.members]}
-        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
+        return json_digest(deciding)
 
     def level_of(self, return_mean: float) -> str:
         """The level that a mean return belongs to."""

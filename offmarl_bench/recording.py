@@ -21,10 +21,11 @@ from tqdm import tqdm
 
 from offmarl_bench import registry
 from offmarl_bench.agent import Policy
+from offmarl_bench.atomic import refuse_existing
 from offmarl_bench.envs import get_suite, make_env, split_id
 from offmarl_bench.envs.base import BatchedEnv
 from offmarl_bench.envs.from_pettingzoo import wrap_parallel_env
-from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch
+from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.format.summary import summarise
 from offmarl_bench.loader import Dataset
 from offmarl_bench.provenance import commit, versions
@@ -199,8 +200,8 @@ def record(
     if episodes < 1:
         raise FormatError(f"episodes={episodes}, expected at least 1")
     target = None if out is None else Path(out)
-    if target is not None and target.exists():
-        raise OffmarlError(f"{target} exists already; choose another name, or remove it first")
+    if target is not None:
+        refuse_existing(target)
     batched, own, backend = _opened(env, options)
     spec = batched.spec
     players = {} if isinstance(policies, Policy) else _named("policies", policies, spec)

@@ -6,6 +6,7 @@ executed, so that a result from anywhere can be opened without fear.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import types
@@ -24,6 +25,11 @@ LATER = {"later": True}
 """Metadata of a field that files made before it existed do not have; its default stands in."""
 MAX_DIGITS = 40
 """No honest integer is longer, sign included: 128 bits, which is what generators' states have."""
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of plain values, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _reject(token: str) -> float:

@@ -60,13 +60,12 @@ def import_(
     file: Path, out: Path, kind: str | None, env: str | None, name: str | None, reward: str, as_json: bool
 ) -> None:
     """Make a dataset of ours from FILE, a file or folder in anybody's format; what had to be assumed is listed."""
-    from offmarl_bench.errors import OffmarlError
+    from offmarl_bench.atomic import refuse_existing
     from offmarl_bench.loader import Dataset
 
     if env is not None and name is not None:
         raise click.UsageError("give either --env, an environment that is known, or --name for one that is not")
-    if out.exists():
-        raise OffmarlError(f"{out} exists already; choose another name with --out, or remove it first")
+    refuse_existing(out, " with --out")
     data = Dataset.from_file(file, format=kind, env=env, name=name, reward="sum" if reward == "sum" else "mean")
     data.save(out)
     if as_json:

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped
 
+from offmarl_bench.atomic import temporary_beside
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.format.chunks import GZIP_LEVEL, cores, pack
 from offmarl_bench.format.content_hash import ContentHash
@@ -135,7 +136,7 @@ def write_dataset(
     encode(spec, "", metadata)  # refuse bad metadata before the long work, not after it
     workers = threads or cores()
     digest = ContentHash(spec)
-    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary or temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(workers) as pool, h5py.File(temporary, "w", libver=LIBRARY) as file:

@@ -21,6 +21,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Int64
 
+from offmarl_bench.atomic import refuse_existing, temporary_beside
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.foreign.arrays import h5_array
 from offmarl_bench.foreign.minari import main_file
@@ -108,12 +109,11 @@ def write_minari(
         parse_dataset_id(dataset_id)
     except (ValueError, TypeError) as e:
         raise FormatError(f"Minari refuses the name {dataset_id!r}; expected namespace/name-v0") from e
-    if folder.exists():
-        raise OffmarlError(f"{folder} exists already; choose another name, or remove it first")
+    refuse_existing(folder)
     if not len(first):
         raise OffmarlError(f"{folder}: there are no episodes to write; loosen the filter")
     about = json.loads(encode(spec, "", metadata))
-    temporary = folder.absolute().with_name(f".{folder.name}.{os.getpid()}.tmp")  # Minari joins relative ones twice
+    temporary = temporary_beside(folder.absolute())  # Minari joins relative ones twice
     try:
         temporary.mkdir(parents=True)
         seen, actions = _spaces(spec)

@@ -6,7 +6,6 @@ is ``offmarl_bench.foreign.pymarl``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int64, Shaped
 
+from offmarl_bench.atomic import refuse_existing, temporary_beside
 from offmarl_bench.errors import OffmarlError
 from offmarl_bench.format.chunks import GZIP_LEVEL
 from offmarl_bench.format.metadata import ATTRIBUTE, encode
@@ -95,14 +95,13 @@ def write_pymarl(
     Raises:
         OffmarlError: the file exists or cannot be written, there are no episodes, or the horizon is absurd.
     """
-    if path.exists():
-        raise OffmarlError(f"{path} exists already; choose another name, or remove it first")
+    refuse_existing(path)
     if not len(first):
         raise OffmarlError(f"{path}: there are no episodes to write; loosen the filter")
     width = _width(spec, lengths)
     step = _step(path, spec, columns, width)
     about = encode(spec, "", metadata or {})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with h5py.File(temporary, "w", libver=LIBRARY) as file:

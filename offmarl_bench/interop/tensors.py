@@ -8,7 +8,6 @@ Keys, as TorchRL's and BenchMARL's multi-agent code expects them: ``("agents", "
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from offmarl_bench.atomic import refuse_existing, temporary_beside
 from offmarl_bench.errors import OffmarlError
 from offmarl_bench.format.schema import Columns
 from offmarl_bench.interop.losses import METADATA, SPEC, Loss, renumbered
@@ -87,9 +87,8 @@ def write_tensordict(folder: Path, made: Any) -> None:
     Raises:
         OffmarlError: the folder exists or cannot be written.
     """
-    if folder.exists():
-        raise OffmarlError(f"{folder} exists already; choose another name, or remove it first")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    refuse_existing(folder)
+    temporary = temporary_beside(folder)
     try:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         made.memmap(str(temporary), copy_existing=True)

@@ -13,7 +13,7 @@ from offmarl_bench.home import runs_dir
 from offmarl_bench.policies import UniformPolicy
 from offmarl_bench.pool import load_pool
 from offmarl_bench.recipes import named_recipe, parse_recipe, qualities
-from offmarl_bench.report_formats import printable
+from offmarl_bench.report_lines import printable
 from offmarl_bench.runs import RECORD, is_finished, load_agent, read_run
 from offmarl_bench.shards import SHARD_EPISODES, Shard, cast
 from offmarl_bench.types import LEVELS, EnvSpec

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from offmarl_bench.errors import OffmarlError, UnknownName
 
-Kind = Literal["agents", "environments", "executors", "commands"]
+Kind = Literal["agents", "environments", "executors", "commands", "reproductions"]
 
 
 def _points(kind: Kind) -> dict[str, EntryPoint]:

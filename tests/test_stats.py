@@ -27,6 +27,18 @@ def test_interquartile_mean_ignores_the_outer_quarters() -> None:
     assert interquartile_mean([9.0, 0.0, 3.0]) == 4.0  # fewer than four scores: nothing to cut
 
 
+def test_point_estimates_are_those_of_rliable() -> None:
+    """Its IQM is ``scipy.stats.trim_mean(x, 0.25)`` of all runs of all tasks together, which cuts ⌊n/4⌋ at each end."""
+    tasks = [[0.0, 10.0, 20.0], [40.0, 50.0, 90.0, 1000.0]]  # seven runs: one is cut at each end
+    assert interquartile_mean(np.concatenate(tasks)) == (10 + 20 + 40 + 50 + 90) / 5
+    assert interquartile_mean(np.arange(8.0) ** 2) == (4 + 9 + 16 + 25) / 4
+    # P(X > Y) = Mann–Whitney U / (n m), averaged over tasks: U = 4 of 4 and, with one tie, 2.5 of 4.
+    ours, theirs = [[3.0, 4.0], [1.0, 2.0]], [[1.0, 2.0], [0.0, 2.0]]
+    assert probability_of_improvement(ours, theirs) == (4 / 4 + 2.5 / 4) / 2
+    # Profiles count scores strictly above τ.
+    assert performance_profile([[0.5, 1.0]], np.array([0.5, 1.0])).tolist() == [0.5, 0.0]
+
+
 def test_bootstrap_of_two_values_by_hand() -> None:
     # Means of resamples of {0, 1} are 0, 1/2, 1 with probability 1/4, 1/2, 1/4: the middle 40 % is 1/2 alone.
     generator = np.random.default_rng(0)

@@ -25,18 +25,21 @@ def broken(name: str, error: Exception) -> click.Command:
 class OffmarlGroup(click.Group):
     """A click group that knows plug-in commands and ends every expected error as one line."""
 
+    kind: registry.Kind = "commands"
+    """Entry-point group that plug-ins register under."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Ours in the order of the way of the data, then the plug-ins by name."""
-        return [*self.commands, *(n for n in registry.names("commands") if n not in self.commands)]
+        return [*self.commands, *(n for n in registry.names(self.kind) if n not in self.commands)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Ours win over a plug-in of the same name; a plug-in that fails to import does not hurt the others."""
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        if cmd_name not in registry.names("commands"):
+        if cmd_name not in registry.names(self.kind):
             return None
         try:
-            command = registry.resolve("commands", cmd_name)
+            command = registry.resolve(self.kind, cmd_name)
         except Exception as e:  # a stranger's module may raise anything while it is imported
             return broken(cmd_name, e)
         if isinstance(command, click.Command):

@@ -20,6 +20,7 @@ from offmarl_bench.cli.operations import combine, subsample
 from offmarl_bench.cli.options import examples
 from offmarl_bench.cli.play import play
 from offmarl_bench.cli.pool import pool
+from offmarl_bench.cli.reproduce import reproduce
 from offmarl_bench.cli.show import agents, datasets, envs
 from offmarl_bench.cli.train import train
 from offmarl_bench.cli.versions import manifest, regenerate
@@ -76,6 +77,6 @@ def main(verbose: bool, quiet: bool) -> None:
 
 for _command in (
     demo, envs, datasets, agents, generate, combine, subsample, regenerate, manifest, describe, card, verify,
-    doctor, pool, play, train, evaluate, table, push, pull, bench, export, import_
+    doctor, pool, play, train, evaluate, table, reproduce, push, pull, bench, export, import_
 ):  # fmt: skip
     main.add_command(_command)

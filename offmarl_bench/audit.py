@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from offmarl_bench.doctor.examine import examine
-from offmarl_bench.doctor.findings import Finding, as_json, error, printable
+from offmarl_bench.doctor.findings import Finding, as_json, error, escaped
 from offmarl_bench.errors import FormatError
 from offmarl_bench.foreign.native import recording_of
 from offmarl_bench.format.content_hash import content_hash
@@ -49,7 +49,7 @@ class Report:
         head = f"{self.path}: {self.dataset_id or 'no id'}, {self.episodes} episodes, {self.steps} steps"
         verdict = "ok" if self.ok else "NOT OK"
         lines = [head, *(f"  {f}" for f in self.findings), f"  content hash {self.content_hash}: {verdict}"]
-        return "\n".join(map(printable, lines))
+        return "\n".join(map(escaped, lines))
 
 
 def _hash(contents: Contents, computed: str) -> Iterator[Finding]:

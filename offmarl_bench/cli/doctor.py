@@ -25,26 +25,26 @@ MEGA = 1e6
 
 
 def _finding(finding: Finding, width: int) -> list[str]:
-    from offmarl_bench.doctor.findings import printable
+    from offmarl_bench.doctor.findings import escaped
 
     severity = click.style(f"  {finding.severity:<8}", fg=COLOURS[finding.severity], bold=True)
     indent = " " * MARGIN
     lines = [f"{severity}{click.style(finding.code, bold=True)}  {finding.what}"]
     for mark, text in (("", finding.evidence), ("→ ", finding.fix)):
         lines += textwrap.wrap(
-            mark + printable(text), width, initial_indent=indent, subsequent_indent=indent + "  " * bool(mark)
+            mark + escaped(text), width, initial_indent=indent, subsequent_indent=indent + "  " * bool(mark)
         )
     return lines
 
 
 def _patient(patient: Patient, width: int) -> list[str]:
-    from offmarl_bench.doctor.findings import printable
+    from offmarl_bench.doctor.findings import escaped
 
     layout = patient.layout
     kind = f"{layout.actions or '?'} choices" if layout.discrete else f"{layout.actions} action components"
     low, high = patient.return_range
     return [
-        click.style(printable(layout.path), bold=True),
+        click.style(escaped(layout.path), bold=True),
         f"  {layout.format} format, {layout.raw_bytes / MEGA:,.1f} MB raw: {layout.episodes:,} episodes, "
         f"{patient.steps:,} steps of {patient.lengths[0]} to {patient.lengths[1]}",
         f"  {layout.n} agents, {layout.obs} observations, {layout.state or 'no'} state, {kind}; "

@@ -45,7 +45,7 @@ def info(code: str, what: str, evidence: str, fix: str, **numbers: int | float) 
     return Finding(severity="info", code=code, what=what, evidence=evidence, fix=fix, numbers=numbers)
 
 
-def printable(text: str) -> str:
+def escaped(text: str) -> str:
     """Text from a stranger's file, safe for a terminal: nothing that moves the cursor or changes colours."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

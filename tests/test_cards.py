@@ -152,8 +152,8 @@ def test_what_a_strangers_file_says_stays_text() -> None:
         "recipe": "`a | b`", "command": "x\n```\n# heading", "backend": "a\x1b[2J",
     }  # fmt: skip
     text = render_card(card_data(data))
-    assert "<script" not in text
-    assert "](javascript" not in text
+    assert not re.search(r"(?<!\\)<script", text), "a backslash before it makes it text"
+    assert not re.search(r"(?<!\\)\]\(javascript", text)
     assert not re.search(r"^# (no|heading)", text, re.MULTILINE)
     assert "\x1b" not in text
     assert "licence and that of the policies decide" in text  # not our simulator, so not our licence to give
@@ -233,7 +233,7 @@ CARD = "toy/signals/low-v1"
     ("spoil", "words"),
     [
         (edit(f"{CARD}.md", "| episodes |", "| Episodes |"), "low-v1.md is not what its data gives; run `make cards`"),
-        (edit(f"{CARD}.json", '"rewarded": ', '"rewarded": 0'), "low-v1.returns.png is not drawn from its data"),
+        (change_json(lambda d: d["description"].update(rewarded=0.123)), "low-v1.returns.png is not drawn from its"),
         (lambda c: (c / f"{CARD}.agents.png").unlink(), "low-v1.agents.png is not drawn from its data"),
         (lambda c: (c / f"{CARD}.coverage.png").write_bytes(b"PNG"), "low-v1.coverage.png is not drawn"),
         (lambda c: (c / f"{CARD}.md").unlink(), "low-v1.md is not what its data gives"),

@@ -147,8 +147,10 @@ class SITConfig:
     """λ of the critic's λ-return; 0 is the one-step target of Eq. (9)."""
     critic_warmup: int = 500
     """First updates of stage III in which the actor imitates its samples with equal weights; paper: 0."""
-    uncertainty: str = "clipped"
-    """"clipped": clip(median û / û), mean one over the batch; "literal": η/û (paper); "none"."""
+    uncertainty: str = "none"
+    """"none": every step counts alike; "clipped": clip(median û / û), mean one over the batch; "literal": η/û (paper).
+
+    Where the members agree is where little happens: with 1/û the actor learns that first (docs/sit.md)."""
     eta: float = 1.0
     """η of Eq. (9) and Eq. (10), used by "literal"; a constant factor, so nearly idle under RMSprop."""
     uncertainty_floor: float = 1e-6

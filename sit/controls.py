@@ -27,7 +27,6 @@ class SITSamplerConfig(SITConfig):
     """SIT without the critic: stages I and II, then imitation."""
 
     filter: bool = False
-    uncertainty: str = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,7 +113,7 @@ def test_lambda_one_is_monte_carlo() -> None:
 def test_uncertainty_weights() -> None:
     u = torch.tensor([[1.0, 2.0, 4.0, 1e9, 0.0]])
     mask = torch.tensor([[True, True, True, True, False]])
-    clipped = SITConfig(uncertainty_floor=1e-12)
+    clipped = SITConfig(uncertainty="clipped", uncertainty_floor=1e-12)
     # median 2: ratios 2, 1, .5 and the bound .1 (the infinite ratio is masked), mean .9
     assert uncertainty_weight(u, 2.0, clipped, mask)[0, :4].tolist() == pytest.approx(
         [2 / 0.9, 1 / 0.9, 0.5 / 0.9, 1 / 9]

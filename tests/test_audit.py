@@ -74,7 +74,10 @@ def all_illegal(columns: Columns) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (put("observations", (12, 0, 0), np.nan), "NaN or infinity in observations: 1 step, the first is episode 1, step 3"),
+        (
+            put("observations", (12, 0, 0), np.nan),
+            "NaN or infinity in observations: 1 step, the first is episode 1, step 3",
+        ),
         (put("state", (12, 0), np.inf), "NaN or infinity in state: 1 step, the first is episode 1, step 3"),
         (put("rewards", 12, np.nan), "NaN or infinity in rewards: 1 step"),
         (put("behavior_logprob", (12, 0), np.nan), "behavior_logprob finite: 1 rows"),

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from offmarl_bench.agent import Phase, make_agent
+from offmarl_bench.agent import Phase, make_agent, make_config
 from offmarl_bench.bench import TICK, WARM_UP, Measurement, measure_rate, one_core
 from offmarl_bench.envs import get_spec
 from offmarl_bench.loader import Dataset
@@ -116,6 +116,9 @@ def bench_train(
         UnknownName, SpecMismatch: no such agent or environment, or an agent that cannot play it.
     """
     spec, rows = get_spec(env_id), []
+    for name in agents:  # raises now, not after half a minute of measuring
+        chosen, _, preset = name.partition("@")
+        make_config(chosen, env_id, preset or "default")
     rate = matrix_rate(seconds)
     for length in lengths:
         data = noise(spec, length, EPISODES, generator(seed, "bench"))

@@ -34,7 +34,7 @@ def test_the_numbers_of_purposes_never_change() -> None:
     # Published datasets and results were made with these; a changed number changes them all.
     assert PURPOSES == {
         "generate": 1, "evaluate": 2, "train": 3, "pool": 4, "init": 5, "reference": 6, "verify": 7, "bench": 8,
-        "curve": 9, "subsample": 10, "twin": 11,
+        "curve": 9, "subsample": 10, "twin": 11, "record": 12,
     }  # fmt: skip
     assert episode_seeds(0, "generate", 0, 2).tolist() == FIRST
 

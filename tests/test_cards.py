@@ -261,7 +261,7 @@ def entry(cards: Path, **other: Any) -> Published:
     """What the manifest would say of the card's dataset."""
     card = read_card(cards / f"{CARD}.json")
     s = card.description.provenance
-    stated = {k: s[k] for k in ("recipe", "seed", "pool_hash", "backend", "content_hash", "versions", "commit")}
+    stated = {k: s.get(k) for k in ("recipe", "seed", "pool_hash", "backend", "content_hash", "versions", "commit")}
     return Published(
         **{
             "id": ID, "rows": card.rows, "episodes": EPISODES, "file_bytes": 1, "length_mean": 8.0, "length_std": 0.0,

@@ -63,7 +63,12 @@ def test_honest_submissions_are_not_flagged_whatever_the_draw(bundle: Path) -> N
     assert not (bundle / "verdict.json").exists()
 
 
-@pytest.mark.parametrize("gain", [0.8, -0.8], ids=["better", "worse"])
+GROSS = 1.6
+"""Three standard deviations of the toy's returns: found whatever the draw, which changes with versions and commit.
+Half of it is missed in one draw of ten, when a single seed of five is falsified."""
+
+
+@pytest.mark.parametrize("gain", [GROSS, -GROSS], ids=["better", "worse"])
 def test_a_falsified_claim_is_caught_in_the_seed_where_it_is(bundle: Path, gain: float) -> None:
     claim(bundle, 0, greedy_returns=[x + gain for x in first(bundle).greedy_returns])
     verdict = judged(bundle)

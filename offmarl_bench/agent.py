@@ -145,6 +145,15 @@ class Agent(nn.Module, ABC):
         self.name = type(self).__name__.lower()
         self.preset = "default"
 
+    @classmethod
+    def form(cls, spec: EnvSpec) -> type[Agent]:
+        """The class that plays this kind of environment: itself, unless overridden.
+
+        An agent that is another program for continuous actions keeps one name and one ``Config`` (fields that only one
+        form reads say so) and answers here with the class of that form; ``make_agent`` asks.
+        """
+        return cls
+
     @abstractmethod
     def phases(self, dataset: Dataset) -> list[Phase]:
         """The phases of training on this dataset, in order, at full length. Raises SpecMismatch."""
@@ -264,6 +273,6 @@ def make_agent(
     cls: type[Agent] = registry.resolve("agents", name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(sequence(seed, "init").generate_state(1, np.uint64)[0]))
-        agent = cls(spec, config).to(device)
+        agent = cls.form(spec)(spec, config).to(device)
     agent.name, agent.preset = name, preset
     return agent

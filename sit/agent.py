@@ -21,10 +21,9 @@ Stage III
     the CRR of the text around it. In both.
 10. (D) The filter is on the standardised difference of the λ-return and V(τ, o_−i), a further output of the critic,
     with β = 1. Raw Q selects states, not actions; Q − E_π Q (``score="advantage"``) needs Q of actions that the data
-    never tried in that state: on the particle maps it lost most of what stage II had won (docs/sit.md).
+    never tried in that state: on CN_3ls3l it lost most of what stage II had won (docs/sit.md).
 11. Z: a softmax over the mini-batch per time step, as the official ICQ code does, times the number of real steps.
-12. (D) No 1/û: in trials on CN_3ls3l medium it cost the actor up to a hundred points of return and gained nothing
-    (docs/sit.md). "clipped" bounds it: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), lest it divide
+12. (D) No 1/û: on CN_3ls3l it gained nothing on low and cost the actor fourteen points on medium (docs/sit.md). "clipped" bounds it: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), lest it divide
     by 0.
 13. (D) λ-return (0.8) instead of the one-step target; rewards in standard deviations of ĝ, the critic starts at
     mean ĝ; 500 updates of warm-up in which the actor imitates its samples.

@@ -60,7 +60,8 @@ from sit.config import SITConfig
 from sit.critic import GATCritic
 from sit.diagnostics import replay_metrics, warn_if_inverted
 from sit.dper import DPER
-from sit.learn import Trajectories, draw_trajectories, type_losses, view
+from sit.learn import type_losses
+from sit.trajectories import Trajectories, draw_trajectories, view
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from sit.ardnem import ARDNEM
 from sit.config import SITConfig
 from sit.critic import GATCritic
 from sit.dper import DPER
-from sit.learn import Trajectories, View, bootstrap_target, draw_trajectories, uncertainty_weight, view
+from sit.learn import bootstrap_target, uncertainty_weight
+from sit.trajectories import Trajectories, View, draw_trajectories, view
 from tests.imbalanced_toy import imbalanced
 
 SPEC = EnvSpec(id="test/duel", agents=("x", "y"), agent_types=("t", "t"), O=1, S=1, A=2, discrete=True, horizon=3)

@@ -24,6 +24,7 @@ from offmarl_bench.loader import find_dataset
 from offmarl_bench.results import Result, result_key
 from offmarl_bench.runs import config_json, run_hash
 from offmarl_bench.scoring import EPISODES, play
+from offmarl_bench.wandb_log import check_wandb
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,11 @@ def evaluate(agent: Agent, env_id: str, episodes: int = EPISODES, seed: int = 0,
 
 def plan_jobs(
     agents: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], preset: str,
-    overrides: Mapping[str, Any], budget: Budget, episodes: int, device: str, bar: bool,
+    overrides: Mapping[str, Any], budget: Budget, episodes: int, device: str, bar: bool, wandb: str | None = None,
 ) -> list[Job]:  # fmt: skip
     """All jobs, once everything that can be wrong with the request has been looked at."""
+    if wandb is not None:
+        check_wandb()
     jobs = []
     for given in datasets:
         path = find_dataset(given)
@@ -82,7 +85,7 @@ def plan_jobs(
                 Job(
                     agent=agent, preset=own or preset, overrides=dict(overrides), dataset=given, name=name,
                     env_id=spec.id, digest=run_hash(agent, config, budget, content), seed=seed, budget=budget,
-                    episodes=episodes, device=device, bar=bar,
+                    episodes=episodes, device=device, bar=bar, wandb=wandb,
                     command=shlex.join([*command, "--seeds", str(seed + 1)]),
                 )
                 for seed in seeds
@@ -103,6 +106,7 @@ def benchmark(
     overrides: Mapping[str, Any] | None = None,
     device: str = "cpu",
     progress: bool = True,
+    wandb: str | None = None,
 ) -> list[Result]:
     """Train what has no finished run, score everything, store and return the results.
 
@@ -120,6 +124,7 @@ def benchmark(
         overrides: config fields for every agent.
         device: torch device to train on.
         progress: show bars on stderr if that is a terminal.
+        wandb: project of Weights & Biases that gets the metrics of what is trained as well.
 
     Returns:
         One result per (dataset, agent, seed), in that order.
@@ -133,8 +138,9 @@ def benchmark(
         raise FormatError(f"nothing to do: agents {list(agents)}, datasets {list(datasets)}, seeds {chosen}")
     alone = workers == 1 and executor == "local"
     jobs = plan_jobs(
-        agents, datasets, chosen, preset, overrides or {}, parse_budget(budget), episodes, device, progress and alone
-    )
+        agents, datasets, chosen, preset, overrides or {}, parse_budget(budget), episodes, device, progress and alone,
+        wandb,
+    )  # fmt: skip
     runner: Executor = registry.resolve("executors", executor)(workers) if isinstance(executor, str) else executor
     found: dict[Path, Result] = {}
     failed: list[Failed] = []

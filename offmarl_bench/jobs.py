@@ -60,6 +60,8 @@ class Job:
     bar: bool
     """Show a bar of its own."""
     command: str
+    wandb: str | None = None
+    """Project of Weights & Biases that gets the metrics as well."""
 
     @property
     def key(self) -> Path:
@@ -155,7 +157,7 @@ def train_job(job: Job) -> Path | Failed:
                 job.agent, dataset.spec, preset=job.preset, seed=job.seed, device=job.device, **job.overrides
             )
             train(
-                agent, dataset, job.run_dir, seed=job.seed, budget=job.budget, progress=job.bar,
+                agent, dataset, job.run_dir, seed=job.seed, budget=job.budget, progress=job.bar, wandb=job.wandb,
                 probe=lambda trained: curve_point(trained, job.env_id, job.seed),
             )  # fmt: skip
         return job.run_dir

@@ -1,6 +1,6 @@
-"""The record of a training run: one JSON line per logging interval, and the same numbers as TensorBoard events.
+"""The record of a training run: one JSON line per logging interval, the same numbers as CSV and as TensorBoard events.
 
-Early evaluations (the learning curve) have a file of their own.
+Early evaluations (the learning curve) have files of their own. Weights & Biases gets everything too, where asked for.
 
 When a run resumes, lines beyond its checkpoint are dropped first, so that no update appears twice.
 """
@@ -17,11 +17,15 @@ from typing import Any, Self
 from tensorboardX import SummaryWriter
 
 from offmarl_bench.atomic import write_atomic
+from offmarl_bench.csv_log import CsvTable
 from offmarl_bench.errors import OffmarlError
+from offmarl_bench.wandb_log import WandbLog
 
 FILE = "log.jsonl"
 CURVE = "curve.jsonl"
 EVENTS = "tensorboard"
+TABLE = ".csv"
+"""Ending of the CSV file beside each file of JSON lines."""
 
 
 def read_curve(directory: Path) -> list[tuple[int, float]]:
@@ -52,15 +56,20 @@ class RunLog:
     Args:
         directory: the run's folder.
         total: updates already done, over all phases; later lines are dropped.
+        wandb: gets the numbers too, and is closed with the files; None: nobody asked for it.
 
     Raises:
         OffmarlError: the folder cannot be written.
     """
 
-    def __init__(self, directory: Path, total: int = 0) -> None:
+    def __init__(self, directory: Path, total: int = 0, wandb: WandbLog | None = None) -> None:
+        self._wandb = wandb
+        tables = {}
         for file in (FILE, CURVE):
             kept = [row for row in read_log(directory, file) if row["total"] <= total]
             write_atomic(directory / file, "".join(json.dumps(row) + "\n" for row in kept).encode())
+            tables[file] = CsvTable((directory / file).with_suffix(TABLE), kept)
+        self._table, self._curve_table = tables[FILE], tables[CURVE]
         try:
             self._file = (directory / FILE).open("a", encoding="utf-8")
             self._curve = (directory / CURVE).open("a", encoding="utf-8")
@@ -83,9 +92,8 @@ class RunLog:
         row = {"phase": phase, "step": step, "total": total, "seconds": round(seconds, 3), **plain}
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        for name, value in plain.items():
-            if value is not None:
-                self._events.add_scalar(f"{phase}/{name}", value, total)
+        self._table.append(row)
+        self._scalars({f"{phase}/{name}": value for name, value in plain.items() if value is not None}, total)
 
     def curve(self, total: int, seconds: float, mean_return: float) -> None:
         """One early evaluation.
@@ -95,9 +103,17 @@ class RunLog:
             seconds: wall time of training so far.
             mean_return: of the episodes played.
         """
-        self._curve.write(json.dumps({"total": total, "seconds": round(seconds, 3), "mean_return": mean_return}) + "\n")
+        row = {"total": total, "seconds": round(seconds, 3), "mean_return": mean_return}
+        self._curve.write(json.dumps(row) + "\n")
         self._curve.flush()
-        self._events.add_scalar("evaluate/mean_return", mean_return, total)
+        self._curve_table.append(row)
+        self._scalars({"evaluate/mean_return": mean_return}, total)
+
+    def _scalars(self, values: Mapping[str, float], total: int) -> None:
+        for name, value in values.items():
+            self._events.add_scalar(name, value, total)
+        if self._wandb is not None:
+            self._wandb.scalars(values, total)
 
     def __enter__(self) -> Self:
         return self
@@ -108,3 +124,5 @@ class RunLog:
         self._file.close()
         self._curve.close()
         self._events.close()
+        if self._wandb is not None:
+            self._wandb.close(failed=error is not None)

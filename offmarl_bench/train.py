@@ -31,9 +31,11 @@ from offmarl_bench.budget import Budget, parse_budget, steps_of
 from offmarl_bench.checkpoint import Position, delete_checkpoints, load_checkpoint, save_checkpoint
 from offmarl_bench.errors import OffmarlError, SpecMismatch
 from offmarl_bench.logs import RunLog
+from offmarl_bench.records import json_digest
 from offmarl_bench.runs import Plan, RunRecord, check_same, config_json, is_finished, load_into, write_agent
 from offmarl_bench.seeding import generator as seeded
 from offmarl_bench.seeding import sequence
+from offmarl_bench.wandb_log import WandbLog
 
 if TYPE_CHECKING:
     from offmarl_bench.loader import Dataset
@@ -48,6 +50,8 @@ Probe = Callable[[Agent], float]
 """Plays the agent as it is and returns its mean return. Has randomness of its own: training must not notice it."""
 PROBES = 10
 """Points of the learning curve, evenly spaced over the last phase."""
+WANDB_ID_DIGITS = 16
+"""Hexadecimal digits of a run's id with Weights & Biases."""
 TORCH_STREAM = 1
 """Path under the purpose ``train`` of the seed of torch's own generator."""
 
@@ -112,10 +116,10 @@ class _Run:
 
     def __init__(
         self, agent: Agent, phases: list[Phase], plan: Plan, run_dir: Path, checkpoint_every: int, log_every: int,
-        probe: Probe | None,
+        probe: Probe | None, wandb: str | None,
     ) -> None:  # fmt: skip
         self.agent, self.phases, self.plan, self.run_dir = agent, phases, plan, run_dir
-        self.checkpoint_every, self.log_every, self.probe = checkpoint_every, log_every, probe
+        self.checkpoint_every, self.log_every, self.probe, self.wandb = checkpoint_every, log_every, probe, wandb
         self.steps = [steps for _, steps in plan.phases]
         self.generator = seeded(plan.seed, "train")
         self.interval = _Interval()
@@ -133,7 +137,8 @@ class _Run:
             done = sum(self.steps[: at.phase]) + at.step
             if done:
                 log.info("%s resumes at update %d of %d", self.run_dir, done, sum(self.steps))
-            self.log = stack.enter_context(RunLog(self.run_dir, done))
+            wandb = None if self.wandb is None else _wandb(self.wandb, self.plan, self.run_dir)
+            self.log = stack.enter_context(RunLog(self.run_dir, done, wandb))
             self.bar = stack.enter_context(
                 tqdm(total=sum(self.steps), initial=done, unit="update", disable=None if progress else True)
             )
@@ -217,6 +222,16 @@ def probe_steps(index: int, steps: list[int]) -> set[int]:
     return {round(steps[index] * k / PROBES) for k in range(1, PROBES + 1)} - {0}
 
 
+def _wandb(project: str, plan: Plan, run_dir: Path) -> WandbLog:
+    """The run's page in a project of Weights & Biases; the same plan finds the same page."""
+    facts = asdict(plan)
+    group = f"{plan.agent}@{plan.preset} {plan.dataset or 'unnamed data'}"
+    return WandbLog(
+        project, name=f"{group} seed {plan.seed}", group=group, run_id=json_digest(facts)[:WANDB_ID_DIGITS],
+        directory=run_dir, config=facts,
+    )  # fmt: skip
+
+
 def _plan(agent: Agent, dataset: Dataset, phases: list[Phase], seed: int, budget: Budget) -> Plan:
     steps = steps_of(phases, budget)
     return Plan(
@@ -244,6 +259,7 @@ def train(
     log_every: int = LOG_EVERY,
     probe: Probe | None = None,
     progress: bool = True,
+    wandb: str | None = None,
 ) -> Path:
     """Train an agent in place, leaving weights, record and log in ``run_dir``.
 
@@ -260,6 +276,7 @@ def train(
         log_every: updates between log lines.
         probe: what the learning curve shows (``logs.read_curve``); None: no curve. Changes nothing else.
         progress: show a bar on stderr if that is a terminal.
+        wandb: project of Weights & Biases that gets the metrics as well (needs the package); None: not asked for.
 
     Returns:
         ``run_dir``.
@@ -267,7 +284,7 @@ def train(
     Raises:
         SpecMismatch: the data come from another environment than the agent was made for.
         OffmarlError: a loss or weight that is no longer finite, a folder that cannot be written or belongs to
-            another run.
+            another run, Weights & Biases that cannot start.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is saved.
     """
     run_dir, budget = Path(run_dir), parse_budget(budget)
@@ -282,7 +299,7 @@ def train(
     plan = _plan(agent, dataset, phases, seed, budget)
     check_same(plan, run_dir)
     if not is_finished(run_dir):
-        end = _Run(agent, phases, plan, run_dir, checkpoint_every, log_every, probe).go(progress)
+        end = _Run(agent, phases, plan, run_dir, checkpoint_every, log_every, probe, wandb).go(progress)
         record = RunRecord(
             plan=asdict(plan),
             updates=sum(n for _, n in plan.phases),

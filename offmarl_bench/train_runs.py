@@ -30,6 +30,7 @@ def train_runs(
     workers: int = 1,
     executor: Executor | None = None,
     progress: bool = True,
+    wandb: str | None = None,
 ) -> list[Path]:
     """Train an agent with every seed that has no finished run.
 
@@ -44,6 +45,7 @@ def train_runs(
         workers: seeds at the same time, one process each.
         executor: what runs them instead of ``workers`` local processes.
         progress: show bars on stderr if that is a terminal.
+        wandb: project of Weights & Biases that gets the metrics as well.
 
     Returns:
         The folder of each run, in the order of the seeds.
@@ -57,8 +59,9 @@ def train_runs(
         raise FormatError(f"seeds {chosen}: expected at least one, counted from 0")
     alone = workers == 1 and executor is None
     jobs = plan_jobs(
-        [agent], [dataset], chosen, preset, overrides or {}, parse_budget(budget), EPISODES, device, progress and alone
-    )
+        [agent], [dataset], chosen, preset, overrides or {}, parse_budget(budget), EPISODES, device, progress and alone,
+        wandb,
+    )  # fmt: skip
     runner: Executor = executor or registry.resolve("executors", "local")(workers)
     with watched(jobs, progress and not alone) as bar:
         for outcome in runner.map(train_job, jobs):

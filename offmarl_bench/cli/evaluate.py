@@ -59,7 +59,7 @@ def _datasets(given: tuple[str, ...], workers: int) -> list[str]:
 @json_option
 def evaluate(
     agents: tuple[str, ...], datasets: tuple[str, ...], episodes: int, executor: str, seeds: int, budget: str | int,
-    preset: str, pairs: tuple[tuple[str, Any], ...], device: str, workers: int, as_json: bool,
+    preset: str, pairs: tuple[tuple[str, Any], ...], device: str, workers: int, wandb: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Train what has no finished run, play, and print a report in the layout of the paper's Table 1.
 
@@ -72,7 +72,7 @@ def evaluate(
     overrides = settings(pairs)
     results = benchmark(
         list(agents), _datasets(datasets, workers), seeds=seeds, episodes=episodes, budget=budget, workers=workers,
-        executor=executor, preset=preset, overrides=overrides, device=device_name(device),
+        executor=executor, preset=preset, overrides=overrides, device=device_name(device), wandb=wandb,
     )  # fmt: skip
     if as_json:
         from offmarl_bench.records import to_json

@@ -175,6 +175,9 @@ def training_options(command: F) -> F:
             click.option(
                 "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …"
             ),
+            click.option(
+                "--wandb", metavar="PROJECT", help="Send metrics to this project of Weights & Biases as well."
+            ),
         ]
     ):  # fmt: skip
         command = option(command)

@@ -20,17 +20,18 @@ from offmarl_bench.cli.options import DatasetName, device_name, examples, settin
 @training_options
 def train(
     agent: str, dataset: str, seeds: int, budget: str | int, preset: str, pairs: tuple[tuple[str, Any], ...],
-    device: str, workers: int,
+    device: str, workers: int, wandb: str | None,
 ) -> None:  # fmt: skip
     """Train AGENT on DATASET with several seeds; prints the folder of each run.
 
-    Finished runs are not repeated and killed ones resume, to the same weights.
+    Finished runs are not repeated and killed ones resume, to the same weights. Metrics are in each folder as JSON
+    lines and CSV (log, curve) and for TensorBoard.
     """
     from offmarl_bench.train_runs import train_runs
 
     folders = train_runs(
         agent, dataset, seeds=seeds, budget=budget, preset=preset, overrides=settings(pairs),
-        device=device_name(device), workers=workers,
+        device=device_name(device), workers=workers, wandb=wandb,
     )  # fmt: skip
     for folder in folders:
         click.echo(folder)

@@ -8,14 +8,24 @@ observation stands. Laid out flat, no loss needs a mask for padding and none can
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from offmarl_bench.nn import Actor, previous_actions
+from offmarl_bench.nn import previous_actions
 from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch
+
+
+class Reader(Protocol):
+    """A network that says what it reads at every observation: ``nn.Actor``, actors and critics of ``continuous``."""
+
+    def inputs(
+        self, obs: Float[Tensor, "*L O"], last_actions: Shaped[Tensor, "*L *A"], ids: Int[Tensor, "*L"] | None = None
+    ) -> Float[Tensor, "*L I"]:
+        """[observation, previous action, id], as far as the network takes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +38,10 @@ class FlatBatch:
     state: Float[Tensor, "K S"]
     legal: Bool[Tensor, "K N A"] | None
     alive: Bool[Tensor, "K N"]
-    last_actions: Int[Tensor, "K N"]
-    """a_{t−1}, −1 where there is none."""
-    actions: Int[Tensor, "M N"]
+    last_actions: Shaped[Tensor, "K N *A"]
+    """a_{t−1}; where there is none −1, or zeros if actions are continuous."""
+    actions: Shaped[Tensor, "M N *A"]
+    """(M, N) int64, or (M, N, A) float32."""
     now: Int[Tensor, " M"]
     """Row of each step's observation."""
     after: Int[Tensor, " M"]
@@ -42,10 +53,10 @@ class FlatBatch:
     size: tuple[int, int]
     """B episodes, T steps of the longest."""
 
-    def inputs(self, actor: Actor) -> Float[Tensor, "K N I"]:
-        """What a recurrent actor reads at every observation; agent k shows the id k."""
+    def inputs(self, network: Reader) -> Float[Tensor, "K N I"]:
+        """What a recurrent network reads at every observation; agent k shows the id k."""
         ids = torch.arange(self.obs.shape[1], device=self.obs.device).expand(len(self.obs), -1)
-        return actor.inputs(self.obs, self.last_actions, ids)
+        return network.inputs(self.obs, self.last_actions, ids)
 
     def steps(self, padded: Shaped[Tensor, "B T *F"]) -> Shaped[Tensor, "M *F"]:
         """The real steps of a padded array."""

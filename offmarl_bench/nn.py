@@ -10,7 +10,7 @@ import copy
 from typing import TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,8 +23,12 @@ HIDDEN = 64
 """Width of the hidden layer and of the GRU in PyMARL, ICQ and SIT (Table 11)."""
 
 
-def previous_actions(actions: Int[Tensor, "B T N"]) -> Int[Tensor, "B T+1 N"]:
-    """a_{t−1} for t = 0 … T: what each agent did before observation t, −1 ("nothing yet") at t = 0."""
+def previous_actions(actions: Shaped[Tensor, "B T N *A"]) -> Shaped[Tensor, "B T+1 N *A"]:
+    """a_{t−1} for t = 0 … T: what each agent did before observation t; at t = 0 −1 ("nothing yet"), or zeros if
+    actions are continuous.
+    """
+    if actions.is_floating_point():
+        return F.pad(actions, (0, 0, 0, 0, 1, 0))
     return F.pad(actions, (0, 0, 1, 0), value=-1)
 
 

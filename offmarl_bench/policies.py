@@ -6,39 +6,20 @@ policies cost a dozen small matrix products per step.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64, Int, Shaped
+from jaxtyping import Bool, Float32, Float64, Int, Shaped
 from torch import Tensor
 
 from offmarl_bench.agent import Policy
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.nn import Actor
+from offmarl_bench.slots import Player as Player
+from offmarl_bench.slots import Slots
 from offmarl_bench.types import EnvSpec
-
-
-class Player(Protocol):
-    """What a policy needs of a network; ``nn.Actor`` is one."""
-
-    obs_size: int
-    n_actions: int
-
-    def initial(self, k: int) -> Float[Tensor, "K H"]:
-        """Memory of k agents before their first step."""
-
-    def step(
-        self,
-        obs: Float[Tensor, "K O"],
-        last_actions: Int[Tensor, " K"],
-        h: Float[Tensor, "K H"],
-        ids: Int[Tensor, " K"] | None = None,
-    ) -> tuple[Float[Tensor, "K C"], Float[Tensor, "K H"]]:
-        """One time step of K agents: (outputs, new memory)."""
-
 
 Rule = Callable[[Tensor, Tensor | None], Tensor]
 """Turns the outputs of networks (B, N, C) and the legal actions (B, N, A) into one number per action (B, N, A)."""
@@ -115,7 +96,7 @@ def choose(
     return draw(_mixture(own, legal, greedy, epsilon), generator)
 
 
-class PlayerPolicy(Policy):
+class PlayerPolicy(Slots):
     """Discrete play in which ``actors[assignment[lane, agent]]`` decides for that agent in that lane.
 
     The distribution is (1 − ε) · own + ε · uniform over legal actions, where own is the argmax (``greedy``) or the
@@ -157,53 +138,18 @@ class PlayerPolicy(Policy):
                     f"actor {k} takes observations of {actor.obs_size} and chooses among {actor.n_actions} actions, "
                     f"but {spec.id} has O={spec.O}, A={spec.A}; use an actor that was trained on {spec.id}"
                 )
-        assignment = np.asarray(assignment, np.int64)
-        if assignment.ndim not in (1, 2) or assignment.shape[-1] != spec.N:
-            raise SpecMismatch(f"assignment has shape {assignment.shape}, expected ({spec.N},) or (B, {spec.N})")
-        if assignment.size and not 0 <= assignment.min() <= assignment.max() < len(actors):
-            raise SpecMismatch(
-                f"assignment names actors {assignment.min()} to {assignment.max()}, but there are {len(actors)}, from 0"
-            )
-        self.spec, self.greedy, self.epsilon, self.rule = spec, greedy, _share(epsilon), rule
-        self.actors: Sequence[Player] = list(actors)
-        self.assignment = assignment
-        self._ids = torch.arange(spec.N) if ids is None else torch.as_tensor(np.asarray(ids, np.int64))
-        self._forget()
+        super().__init__(spec, actors, assignment, ids)
+        self.greedy, self.epsilon, self.rule = greedy, _share(epsilon), rule
 
-    def _forget(self) -> None:
-        self._rows: dict[int, Tensor] = {}
-        self._memory: dict[int, Tensor] = {}
-        self._last = torch.zeros(0, dtype=torch.int64)
+    def _nothing(self, rows: int) -> Int[Tensor, " K"]:
+        return torch.full((rows,), -1, dtype=torch.int64)
 
     def exploring(self, epsilon: float) -> Self:
         """The same networks played with another ε and a memory of its own. Raises FormatError."""
-        other = copy.copy(self)
-        other.epsilon = _share(epsilon)
-        other._forget()
+        share = _share(epsilon)
+        other = self._again()
+        other.epsilon = share
         return other
-
-    def reset(self, n: int) -> None:
-        """See Policy. Raises SpecMismatch if ``n`` is not the number of lanes of a (B, N) assignment."""
-        if self.assignment.ndim == 2 and len(self.assignment) != n:
-            raise SpecMismatch(f"the assignment is for {len(self.assignment)} lanes, but {n} lanes are played")
-        who = torch.as_tensor(np.broadcast_to(self.assignment, (n, self.spec.N)).reshape(-1).copy())
-        self._last = torch.full((n * self.spec.N,), -1, dtype=torch.int64)
-        self._rows = {int(k): (who == k).nonzero()[:, 0] for k in np.unique(who.numpy())}
-        self._memory = {k: self.actors[k].initial(len(rows)) for k, rows in self._rows.items()}
-
-    def keep(self, lanes: Shaped[np.ndarray, " K"]) -> None:
-        """See Policy."""
-        n, wanted = self.spec.N, torch.as_tensor(np.asarray(lanes, np.int64))
-        position = torch.full((len(self._last) // n,), -1, dtype=torch.int64)
-        position[wanted] = torch.arange(len(wanted))
-        self._last = self._last.view(-1, n)[wanted].reshape(-1)
-        for k, rows in list(self._rows.items()):
-            lane = position[rows // n]
-            stay = lane >= 0
-            self._rows[k] = (lane * n + rows % n)[stay]
-            self._memory[k] = self._memory[k][stay.to(self._memory[k].device)]
-            if not len(self._rows[k]):
-                del self._rows[k], self._memory[k]
 
     @torch.no_grad()
     def decide(
@@ -213,33 +159,13 @@ class PlayerPolicy(Policy):
         generator: np.random.Generator,
     ) -> tuple[Int[np.ndarray, "B N"], Float32[np.ndarray, "B N"]]:
         """See Policy: int32 actions and float32 log-probabilities."""
-        spec, b = self.spec, len(obs)
-        if b * spec.N != len(self._last):
-            raise SpecMismatch(f"{b} lanes of observations, but the policy was reset for {len(self._last) // spec.N}")
-        values = self._forward(torch.from_numpy(np.require(obs, requirements=("C", "W"))).view(-1, spec.O))
-        values = values.view(b, spec.N, values.shape[-1])
+        values = self._outputs(obs)
         if self.rule is not None:
             values = self.rule(values, None if legal is None else torch.from_numpy(np.ascontiguousarray(legal)))
         own = values.numpy().astype(np.float64)
         action, logprob = choose(own, legal, generator, greedy=self.greedy, epsilon=self.epsilon)
         self._last = torch.from_numpy(action.astype(np.int64)).view(-1)
         return action, logprob
-
-    def _forward(self, obs: torch.Tensor) -> torch.Tensor:
-        """Outputs (rows, C) on the CPU, one call per distinct actor; advances the memories."""
-        agent = torch.arange(self.spec.N).repeat(len(obs) // self.spec.N)
-        out = obs.new_empty(0, self.spec.A)
-        for k, rows in self._rows.items():
-            actor, memory = self.actors[k], self._memory[k]
-            every = len(rows) == len(obs) and len(self._rows) == 1 and bool((rows[1:] > rows[:-1]).all())
-            x, last, ids = (v if every else v[rows] for v in (obs, self._last, self._ids[agent]))
-            q, self._memory[k] = actor.step(x.to(memory.device), last.to(memory.device), memory, ids.to(memory.device))
-            if every:
-                return q.to(out.device)
-            if len(out) != len(obs):
-                out = obs.new_empty(len(obs), q.shape[-1])
-            out[rows] = q.to(out.device)
-        return out
 
 
 class SlotPolicy(PlayerPolicy):

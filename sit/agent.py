@@ -1,7 +1,8 @@
 """SIT: Learning from Good Trajectories in Offline Multi-Agent Reinforcement Learning (Tian et al., arXiv:2211.15612).
 
 Three stages, one module each: ``ardnem`` (I, decompose the reward), ``dper`` (II, share the trajectories),
-``critic`` and ``learn`` (III, learn conservatively). Equations (1) to (10) are one function each.
+``critic`` and ``learn`` (III, learn conservatively); ``heads`` says what an action is, a choice or a vector. Equations
+(1) to (10) are one function each.
 
 Differences from the paper. "(D)" marks those of the default settings only; the preset ``paper`` follows the text.
 
@@ -23,17 +24,22 @@ Stage III
     with β = 1. Raw Q selects states, not actions; Q − E_π Q (``score="advantage"``) needs Q of actions that the data
     never tried in that state: on CN_3ls3l it lost most of what stage II had won (docs/sit.md).
 11. Z: a softmax over the mini-batch per time step, as the official ICQ code does, times the number of real steps.
-12. (D) No 1/û: on CN_3ls3l it gained nothing on low and cost the actor fourteen points on medium (docs/sit.md). "clipped" bounds it: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), lest it divide
-    by 0.
+12. (D) No 1/û: on CN_3ls3l it gained nothing on low and cost the actor fourteen points on medium (docs/sit.md).
+    "clipped" bounds it: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), lest it divide by 0.
 13. (D) λ-return (0.8) instead of the one-step target; rewards in standard deviations of ĝ, the critic starts at
     mean ĝ; 500 updates of warm-up in which the actor imitates its samples.
 14. Q' where the horizon cut the episode, where the data has no next action: averaged over the present policy. Only
     termination (and, with ``mask_dead``, the agent's death) ends a return.
-15. Q has one output per action instead of an action input: the same functions, and E_π Q in one pass.
+15. Q of choices has one output per action instead of an action input: the same functions, and E_π Q in one pass.
+    Continuous actions enter f_local, as in the text; V is an output that is read without one.
 16. Networks of one type learning from one buffer are exchangeable, so there is one actor and one critic per type
     (32 trajectories a type and update), and no agent id.
 17. GAT nodes: the observations of all agents, self included, with their type one-hot; one head, LeakyReLU 0.2.
-18. Discrete actions only so far in stage III; stages I and II take continuous ones.
+18. Continuous actions, of which the text says nothing but Eq. (10): the actor is the tanh of a normal, log π the
+    density of the data's action (±1 counts as ±(1 − 1e-6), log σ has a range), E_π Q the mean of four draws.
+    Ablations: ``policy="deterministic"``, where −½ |a − π(τ)|² stands for log π; ``objective="value"`` (choices too),
+    where Q' of π's own action stands for it: the printed Eq. (10) with a gradient in θ, and nothing that holds π to
+    the data once the actor's warm-up is over.
 "RMS" is RMSprop with PyMARL's constants; "epoch" is read as a gradient step.
 """
 
@@ -44,37 +50,31 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from offmarl_bench.agent import Agent, Metrics, Phase
+from offmarl_bench.agent import Agent, Metrics, Phase, Policy
 from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.loader import Dataset
-from offmarl_bench.nn import Actor
 from offmarl_bench.ops import hard_update
-from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 from sit.ardnem import ARDNEM, sample_steps, transitions
 from sit.config import SITConfig
 from sit.critic import GATCritic
 from sit.diagnostics import replay_metrics, warn_if_inverted
 from sit.dper import DPER
+from sit.heads import AnyActor, head_of
 from sit.learn import type_losses
 from sit.trajectories import Trajectories, draw_trajectories, view
 
 log = logging.getLogger(__name__)
 
-Nets = tuple[Iterable[Actor], Iterable[GATCritic], Iterable[GATCritic]]
+Nets = tuple[Iterable[AnyActor], Iterable[GATCritic], Iterable[GATCritic]]
 """What the module lists of an agent hold, which ``nn.ModuleList`` cannot say."""
 
 
 class SIT(Agent):
-    """Shared Individual Trajectories.
-
-    Raises:
-        SpecMismatch: an environment with continuous actions.
-    """
+    """Shared Individual Trajectories, for discrete and for continuous actions."""
 
     Config = SITConfig
     policy_parts = ("actors",)
@@ -84,12 +84,9 @@ class SIT(Agent):
 
     def __init__(self, spec: EnvSpec, config: SITConfig) -> None:
         super().__init__(spec, config)
-        if not spec.discrete:
-            raise SpecMismatch(
-                f"sit plays discrete actions only so far, but {spec.id} has continuous ones; choose another map"
-            )
+        self.head = head_of(spec, config)
         self.ardnem = ARDNEM(spec, config)
-        self.actors = nn.ModuleList(Actor(spec.O, spec.A, config.actor_hidden) for _ in spec.types)
+        self.actors = nn.ModuleList(self.head.actor() for _ in spec.types)
         self.critics = nn.ModuleList(GATCritic(spec, config) for _ in spec.types)
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -112,8 +109,8 @@ class SIT(Agent):
             SpecMismatch: a dataset of another environment. FormatError: a dataset without episodes.
         """
         ours, theirs = self.spec, dataset.spec
-        if (ours.agents, ours.agent_types, ours.O, ours.S, ours.A) != (
-            theirs.agents, theirs.agent_types, theirs.O, theirs.S, theirs.A,
+        if (ours.agents, ours.agent_types, ours.O, ours.S, ours.A, ours.discrete) != (
+            theirs.agents, theirs.agent_types, theirs.O, theirs.S, theirs.A, theirs.discrete,
         ):  # fmt: skip
             raise SpecMismatch(f"sit was built for {ours.id} but the dataset is of {theirs.id}; build it from ds.spec")
         config, device = self.config, self.device
@@ -135,7 +132,9 @@ class SIT(Agent):
         learn = Phase(
             name="learn",
             steps=config.learn_steps,
-            batches=lambda generator: draw_trajectories(dataset, replay, config, generator, device),
+            batches=lambda generator: draw_trajectories(
+                dataset, replay, config, generator, device, candidates=self.head.candidates
+            ),
             update=lambda batch: self.learn(batch, replay),
             start=lambda: self._start_learning(dataset, replay),
         )
@@ -178,6 +177,7 @@ class SIT(Agent):
         for k, (buffer, actor, critic, target) in enumerate(networks):
             loss_critic, loss_actor, logged = type_losses(
                 view(batch, slice(k * n, (k + 1) * n), config),
+                self.head,
                 actor,
                 critic,
                 target,
@@ -208,7 +208,6 @@ class SIT(Agent):
             self.optimizers[name].step()
         return norms
 
-    def policy(self, greedy: bool = True) -> SlotPolicy:
+    def policy(self, greedy: bool = True) -> Policy:
         """Every agent plays the actor of its type; ``greedy=False`` samples it."""
-        actors = [a for a in self.actors if isinstance(a, Actor)]
-        return SlotPolicy(self.spec, actors, np.array(self.spec.type_index), greedy=greedy)
+        return self.head.policy(list(self.actors), greedy)

@@ -17,6 +17,8 @@ DECOMPOSERS = ("attention", "monotonic")
 SAMPLERS = ("sum-tree", "cumulative")
 SCORES = ("return", "advantage", "q")
 UNCERTAINTY_WEIGHTS = ("clipped", "literal", "none")
+POLICIES = ("gaussian", "deterministic")
+OBJECTIVES = ("likelihood", "value")
 
 POSITIVE_INTEGERS = (
     "members",
@@ -28,6 +30,7 @@ POSITIVE_INTEGERS = (
     "share_episodes",
     "critic_hidden",
     "actor_hidden",
+    "action_samples",
     "learn_steps",
     "learn_trajectories",
     "target_interval",
@@ -145,6 +148,14 @@ class SITConfig:
     """Measure rewards in standard deviations of their type's ĝ, so that one learning rate fits all; paper: raw."""
     td_lambda: float = 0.8
     """λ of the critic's λ-return; 0 is the one-step target of Eq. (9)."""
+    policy: str = "gaussian"
+    """Continuous actions only. "gaussian": tanh of a normal; "deterministic": −½ |a − π(τ)|² stands for log π."""
+    objective: str = "likelihood"
+    """What Eq. (10) weighs: "likelihood", log π of the data's action (CRR), or "value", Q of π's own action.
+
+    "value" is the printed equation with a gradient in θ; it needs Q, so another score than "return"."""
+    action_samples: int = 4
+    """Continuous actions, Gaussian policy: draws of which E_π Q is the mean (CRR's number; the paper gives none)."""
     critic_warmup: int = 500
     """First updates of stage III in which the actor imitates its samples with equal weights; paper: 0."""
     uncertainty: str = "none"
@@ -176,6 +187,10 @@ class SITConfig:
         self._require("alpha", f"a positive number or {AUTO!r}", self.alpha == AUTO or positive_alpha)
         self._require("decomposer", f"one of {', '.join(DECOMPOSERS)}", self.decomposer in DECOMPOSERS)
         self._require("score", f"one of {', '.join(SCORES)}", self.score in SCORES)
+        self._require("policy", f"one of {', '.join(POLICIES)}", self.policy in POLICIES)
+        self._require("objective", f"one of {', '.join(OBJECTIVES)}", self.objective in OBJECTIVES)
+        if self.objective == "value":
+            self._require("score", "'advantage' or 'q' with objective='value'", self.score != "return")
         self._require("sampler", f"one of {', '.join(SAMPLERS)}", self.sampler in SAMPLERS)
         self._require(
             "uncertainty", f"one of {', '.join(UNCERTAINTY_WEIGHTS)}", self.uncertainty in UNCERTAINTY_WEIGHTS

@@ -1,6 +1,7 @@
 """Stage III: conservative policy learning on the shared trajectories, Eq. (9) and Eq. (10).
 
-Targets and weights are constants (no gradient flows through them).
+Written once for all kinds of actions: what differs between them is in ``heads.Play`` and ``critic.Values``. Targets
+and weights are constants (no gradient flows through them).
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from offmarl_bench.nn import Actor
-from offmarl_bench.ops import batch_softmax, effective_sample_size, lambda_return, masked_logits, masked_mean, take
+from offmarl_bench.ops import batch_softmax, effective_sample_size, lambda_return, masked_mean
 from offmarl_bench.recurrence import pack
 from sit.config import SITConfig
-from sit.critic import GATCritic
+from sit.critic import GATCritic, Values
+from sit.heads import AnyActor, Head, Play
 from sit.trajectories import View
 
 LEAST_SPREAD = 1e-6
@@ -44,7 +45,7 @@ def actor_loss(
     """Mean over real steps of −(η/û) (e^(Q/β)/Z) log π(a_j | τ_j). Eq. (10), with CRR's log π for its last Q.
 
     Args:
-        log_pi: of the data's actions.
+        log_pi: of the data's actions; with the objective "value" Q of π's own action instead.
         filter_weight: e^(Q/β)/Z, see ``crr_filter``.
         weight: η/û or what stands for it.
         mask: steps that count.
@@ -83,17 +84,23 @@ def uncertainty_weight(
     return ratio / masked_mean(ratio, mask)
 
 
-def unroll(actor: Actor, data: View) -> Float[Tensor, "B T+1 A"]:
-    """The actor's logits at every real observation, computed without the padding; 0 beyond an episode's end."""
+def unroll(actor: AnyActor, data: View) -> Float[Tensor, "B T+1 C"]:
+    """The actor's outputs at every real observation, computed without the padding; 0 beyond an episode's end."""
     rows = pack(data.lengths)
     at = (rows.lane, rows.time)
-    logits = actor.net.packed(actor.inputs(data.obs[at], data.last_actions[at]).unsqueeze(1), rows.counts).squeeze(1)
-    return logits.new_zeros(*data.obs.shape[:2], logits.shape[-1]).index_put(at, logits)
+    raw = actor.net.packed(actor.inputs(data.obs[at], data.last_actions[at]).unsqueeze(1), rows.counts).squeeze(1)
+    return raw.new_zeros(*data.obs.shape[:2], raw.shape[-1]).index_put(at, raw)
+
+
+def expected_value(play: Play, values: Values, steps: int) -> Float[Tensor, "B U"]:
+    """E_π Q at the first ``steps`` observations: exact for choices, the mean of a few draws for continuous actions."""
+    actions, weights = play.candidates(steps)
+    return (weights * values.each(actions)).sum(-1)
 
 
 @torch.no_grad()
 def bootstrap_target(
-    data: View, target: GATCritic, policy: Float[Tensor, "B T+1 A"], offset: float, config: SITConfig
+    data: View, target: GATCritic, play: Play, offset: float, config: SITConfig
 ) -> Float[Tensor, "B T"]:
     """r̂ + γ Q'(τ', a'_data, o'_−i) of Eq. (9), or its λ-return.
 
@@ -103,24 +110,25 @@ def bootstrap_target(
     Args:
         data: trajectories.
         target: the target critic Q'.
-        policy: π(· | τ) at every observation.
+        play: π(· | τ).
         offset: added to the network's output.
         config: γ and λ.
     """
-    values, baseline = target(data.everyone, data.agent, data.last_actions)
+    values: Values = target(data.everyone, data.agent, data.last_actions)
     if config.score == "return":
-        next_value = baseline[:, 1:]
+        next_value = values.baseline[:, 1:]
     else:
-        following = F.pad(data.actions[:, 1:], (0, 1))
-        expected = (policy * values).sum(-1)[:, 1:]
-        next_value = torch.where(data.last, expected, take(values[:, 1:], following))
+        taken = values.of(F.pad(data.actions, (0, 0) * (data.actions.ndim - 2) + (0, 1)))
+        expected = expected_value(play, values, taken.shape[1])
+        next_value = torch.where(data.last, expected[:, 1:], taken[:, 1:])
     next_value = next_value + offset
     return lambda_return(data.credit, next_value, data.ended, data.real, config.gamma, config.td_lambda)
 
 
 def type_losses(
     data: View,
-    actor: Actor,
+    head: Head,
+    actor: AnyActor,
     critic: GATCritic,
     target: GATCritic,
     config: SITConfig,
@@ -133,6 +141,7 @@ def type_losses(
 
     Args:
         data: the type's trajectories.
+        head: what their actions are.
         actor: π.
         critic: Q.
         target: Q'.
@@ -144,30 +153,36 @@ def type_losses(
     Returns:
         critic loss, actor loss, metrics.
     """
-    log_pi = torch.log_softmax(masked_logits(unroll(actor, data), data.legal), -1)
+    play = head.play(actor, unroll(actor, data), data)
     weight = uncertainty_weight(data.doubt, median_doubt, config, data.mask)
-    log_pi_taken = take(log_pi[:, :-1], data.actions)
+    log_pi = play.log_likelihood(data.actions)
     if not config.filter:
-        loss_actor = actor_loss(log_pi_taken, data.mask.float(), weight, data.mask)
+        loss_actor = actor_loss(log_pi, data.mask.float(), weight, data.mask)
         return loss_actor.new_zeros(()), loss_actor, {"actor_loss": loss_actor.detach()}
-    policy = log_pi.detach().exp()
-    values, baseline = critic(data.everyone[:, :-1], data.agent, data.last_actions[:, :-1])
-    goal = bootstrap_target(data, target, policy, offset, config)
-    learnt = (baseline if config.score == "return" else take(values, data.actions)) + offset
+    seen = data.everyone[:, :-1], data.agent, data.last_actions[:, :-1]
+    values: Values = critic(*seen)
+    goal = bootstrap_target(data, target, play, offset, config)
+    learnt = (values.baseline if config.score == "return" else values.of(data.actions)) + offset
     loss_critic = critic_loss(learnt, goal, weight, data.mask)
     score = learnt.detach()
     if config.score == "return":
         score = standardise(goal - score, data.mask)
     elif config.score == "advantage":
-        expected = (policy[:, :-1] * values.detach()).sum(-1) + offset
+        with torch.no_grad():
+            expected = expected_value(play, values, score.shape[1]) + offset
         score = standardise(score - expected, data.mask)
     filtered = crr_filter(score, config.beta, data.mask)
-    loss_actor = actor_loss(log_pi_taken, data.mask.float() if warming_up else filtered, weight, data.mask)
+    if warming_up:
+        loss_actor = actor_loss(log_pi, data.mask.float(), weight, data.mask)
+    else:
+        # Q' and not Q, so that the actor's loss leaves the critic alone.
+        weighed = log_pi if config.objective == "likelihood" else expected_value(play, target(*seen), score.shape[1])
+        loss_actor = actor_loss(weighed, filtered, weight, data.mask)
     metrics = {
         "critic_loss": loss_critic.detach(),
         "actor_loss": loss_actor.detach(),
         "value": masked_mean(learnt.detach(), data.mask),
-        "nll": -masked_mean(log_pi_taken.detach(), data.mask),
+        play.measure: -masked_mean(log_pi.detach(), data.mask),
         # As a share of the steps: 1 if all count alike.
         "filter_ess": effective_sample_size(filtered[data.mask]) / data.mask.sum().clamp(min=1),
         "uncertainty_ess": effective_sample_size(weight[data.mask]) / data.mask.sum().clamp(min=1),

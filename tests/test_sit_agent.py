@@ -14,7 +14,6 @@ import torch
 
 from offmarl_bench.agent import Agent, make_agent, make_config
 from offmarl_bench.checkpoint import Position, load_checkpoint, save_checkpoint
-from offmarl_bench.envs import get_spec
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.loader import Dataset
 from offmarl_bench.seeding import generator
@@ -95,6 +94,7 @@ def test_the_papers_literal_settings_run() -> None:
         {"decomposer": "monotonic"},
         {"score": "advantage"},
         {"score": "q"},
+        {"score": "advantage", "objective": "value"},
     ],
 )
 def test_every_ablation_of_the_paper_trains(switch: dict[str, Any]) -> None:
@@ -153,11 +153,6 @@ def test_keeps_the_contract_of_agents() -> None:
     check_agent("sit", **TINY)
 
 
-def test_continuous_actions_are_refused_by_name() -> None:
-    with pytest.raises(SpecMismatch, match="sit plays discrete actions only so far, but toy/target has continuous"):
-        make_agent("sit", get_spec("toy/target"))
-
-
 def test_a_dataset_of_another_environment_is_refused() -> None:
     data = imbalanced(2)
     agent = make_agent("sit", replace(data.spec, id="toy/other", O=7))
@@ -185,6 +180,10 @@ def test_stage_three_refuses_a_batch_that_is_not_its_own() -> None:
         ({"alpha": -1.0}, "alpha is -1.0, expected a positive number or 'auto'"),
         ({"sampler": "heap"}, "sampler is 'heap', expected one of sum-tree, cumulative"),
         ({"uncertainty": "x"}, "uncertainty is 'x', expected one of clipped, literal, none"),
+        ({"policy": "normal"}, "policy is 'normal', expected one of gaussian, deterministic"),
+        ({"objective": "q"}, "objective is 'q', expected one of likelihood, value"),
+        ({"objective": "value"}, "score is 'return', expected 'advantage' or 'q' with objective='value'"),
+        ({"action_samples": 0}, "action_samples is 0, expected a positive integer"),
         ({"uncertainty_low": 20.0}, "uncertainty_low is 20.0, expected at most uncertainty_high"),
     ],
 )

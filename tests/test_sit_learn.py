@@ -13,8 +13,9 @@ from offmarl_bench.loader import Dataset
 from offmarl_bench.types import EnvSpec, Episode
 from sit.ardnem import ARDNEM
 from sit.config import SITConfig
-from sit.critic import GATCritic
+from sit.critic import ChoiceValues, GATCritic
 from sit.dper import DPER
+from sit.heads import Choosing
 from sit.learn import bootstrap_target, uncertainty_weight
 from sit.trajectories import Trajectories, View, draw_trajectories, view
 from tests.imbalanced_toy import imbalanced
@@ -23,14 +24,14 @@ SPEC = EnvSpec(id="test/duel", agents=("x", "y"), agent_types=("t", "t"), O=1, S
 
 
 class Table(nn.Module):
-    """A critic that has read its values somewhere."""
+    """A critic that has read its values somewhere; V is the best of them."""
 
     def __init__(self, values: Tensor) -> None:
         super().__init__()
         self.values = values
 
-    def forward(self, obs: Tensor, agent: Tensor, last_actions: Tensor) -> tuple[Tensor, Tensor]:
-        return self.values, self.values.amax(-1)
+    def forward(self, obs: Tensor, agent: Tensor, last_actions: Tensor) -> ChoiceValues:
+        return ChoiceValues(table=self.values, baseline=self.values.amax(-1))
 
 
 def duel(terminal: bool) -> Trajectories:
@@ -51,6 +52,7 @@ def duel(terminal: bool) -> Trajectories:
         agent=torch.tensor([0, 1]),
         credit=torch.tensor([[1.0, 2.0, 4.0], [1.0, 2.0, 0.0]]),
         doubt=torch.ones(2, 3),
+        noise=torch.zeros(2, 4, 0, 2),
     )
 
 
@@ -77,7 +79,7 @@ def test_death_ends_the_agents_return_and_its_lessons() -> None:
 
 
 TABLE = torch.tensor([[[9.0, 9], [10, 20], [30, 40], [50, 60]], [[9, 9], [1, 3], [5, 7], [0, 0]]])
-POLICY = torch.full((2, 4, 2), 0.5)
+POLICY = Choosing(log_pi=torch.full((2, 4, 2), 0.5).log())
 
 
 @pytest.mark.parametrize(
@@ -162,9 +164,10 @@ def test_critic_sees_teammates_only_with_attention() -> None:
     for gat in (True, False):
         torch.manual_seed(0)
         critic = GATCritic(data.spec, SITConfig(gat=gat))
-        same = torch.allclose(critic(batch.obs, agent, last)[0], critic(moved, agent, last)[0])
+        values = critic(batch.obs, agent, last)
+        same = torch.allclose(values.table, critic(moved, agent, last).table)
         assert same is not gat
         mine = batch.obs.clone()
         mine[:, :, 0] += 1.0
-        assert not torch.allclose(critic(batch.obs, agent, last)[0][0], critic(mine, agent, last)[0][0])
-        assert critic(batch.obs, agent, last)[1].shape == batch.obs.shape[:2]
+        assert not torch.allclose(values.table[0], critic(mine, agent, last).table[0])
+        assert values.baseline.shape == batch.obs.shape[:2]

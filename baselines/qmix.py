@@ -23,13 +23,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
 from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.flat import flatten
 from offmarl_bench.loader import Dataset
+from offmarl_bench.mixers import Mixer
 from offmarl_bench.nn import HIDDEN, Actor, descend
 from offmarl_bench.ops import hard_update, lambda_return, masked_argmax, take
 from offmarl_bench.policies import SlotPolicy
@@ -87,35 +87,6 @@ class QMIXConfig:
         )
 
 
-class Mixer(nn.Module):
-    """Hypernetworks that turn the state into the weights of ``monotonic_mix``; Figure 2 of the paper."""
-
-    def __init__(self, spec: EnvSpec, config: QMIXConfig) -> None:
-        super().__init__()
-        self.embed, width = config.mixer_embed, config.hypernet_hidden
-        self.w1 = nn.Sequential(nn.Linear(spec.S, width), nn.ReLU(), nn.Linear(width, spec.N * self.embed))
-        self.b1 = nn.Linear(spec.S, self.embed)
-        self.w2 = nn.Sequential(nn.Linear(spec.S, width), nn.ReLU(), nn.Linear(width, self.embed))
-        self.v = nn.Sequential(nn.Linear(spec.S, self.embed), nn.ReLU(), nn.Linear(self.embed, 1))
-
-    def forward(self, q: Float[Tensor, "*L N"], state: Float[Tensor, "*L S"]) -> Float[Tensor, "*L"]:
-        """Q_tot of each step."""
-        w1 = self.w1(state).unflatten(-1, (q.shape[-1], self.embed))
-        return monotonic_mix(q, w1, self.b1(state), self.w2(state), self.v(state).squeeze(-1))
-
-
-def monotonic_mix(
-    q: Float[Tensor, "*L N"],
-    w1: Float[Tensor, "*L N E"],
-    b1: Float[Tensor, "*L E"],
-    w2: Float[Tensor, "*L E"],
-    v: Float[Tensor, "*L"],
-) -> Float[Tensor, "*L"]:
-    """Q_tot = ELU(q · |W1| + b1) · |w2| + V(s). Absolute weights give ∂Q_tot/∂Q_i ≥ 0, Eq. (5), Section 4.1."""
-    hidden = F.elu((q.unsqueeze(-1) * w1.abs()).sum(-2) + b1)  # a (1, N) × (N, E) product is far slower as bmm
-    return (hidden * w2.abs()).sum(-1) + v
-
-
 def double_q(
     online: Float[Tensor, "*L A"], target: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | None
 ) -> Float[Tensor, "*L"]:
@@ -148,7 +119,9 @@ class QMIX(Agent):
         if not spec.discrete:
             raise SpecMismatch(f"{spec.id}: QMIX needs discrete actions; for continuous ones use 'facmac'")
         self.actor, self.target_actor = (Actor(spec.O, spec.A, config.hidden, n_ids=spec.N) for _ in range(2))
-        self.mixer, self.target_mixer = (Mixer(spec, config) for _ in range(2))
+        self.mixer, self.target_mixer = (
+            Mixer(spec.N, spec.S, config.mixer_embed, config.hypernet_hidden) for _ in range(2)
+        )
         self._copy_targets()
         self.target_actor.requires_grad_(False)
         self.target_mixer.requires_grad_(False)

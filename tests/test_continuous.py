@@ -20,6 +20,7 @@ from offmarl_bench.continuous import (
     log_slope,
     only_real,
     real_components,
+    tamed,
     tanh_log_prob,
     tanh_sample,
 )
@@ -100,6 +101,13 @@ def test_density_inside_and_atoms_at_the_bounds_add_up_to_one(mean: float) -> No
 
 def test_without_noise_play_is_certain() -> None:
     assert clipped_normal_log_prob(torch.zeros(3, 2), torch.ones(3, 2), 0.0).tolist() == [0.0] * 3
+
+
+def test_huge_observations_are_tamed_and_small_ones_untouched() -> None:
+    x = torch.tensor([0.0, -9.5, 10.0, 10.0 + math.e - 1, -60.0])
+    assert tamed(x).tolist() == pytest.approx([0.0, -9.5, 10.0, 11.0, -10 - math.log(51)])
+    reads = ContinuousActor(1, 1, last_action=False).inputs(torch.full((1, 1), -60.0), torch.zeros(1, 1))
+    assert reads.item() == pytest.approx(-10 - math.log(51))
 
 
 def test_before_the_first_step_the_last_action_is_zeros() -> None:

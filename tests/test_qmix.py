@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.qmix import QMIX, Mixer, QMIXConfig, double_q, last_steps, monotonic_mix, td_loss
+from baselines.qmix import QMIX, QMIXConfig, double_q, last_steps, td_loss
 from offmarl_bench.agent import make_agent
 from offmarl_bench.collate import collate
 from offmarl_bench.envs import get_spec, make_env
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.loader import Dataset
+from offmarl_bench.mixers import Mixer, monotonic_mix
 from offmarl_bench.policies import UniformPolicy
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds
@@ -62,7 +63,7 @@ def test_eq_5_monotonic_mixing_by_hand() -> None:
 def test_mixing_never_falls_when_an_agents_value_rises() -> None:
     torch.manual_seed(0)
     q = torch.randn(64, 3, SPEC.N, requires_grad=True)
-    Mixer(SPEC, QMIXConfig())(q, torch.randn(64, 3, SPEC.S)).sum().backward()
+    Mixer(SPEC.N, SPEC.S, 32, 64)(q, torch.randn(64, 3, SPEC.S)).sum().backward()
     assert q.grad is not None
     assert (q.grad >= 0).all()
     assert (q.grad > 0).any()

@@ -9,12 +9,11 @@ Differences from the paper, or choices where it is silent:
 - "Training epoch 15000" is read as gradient steps on 32 episodes.
 - Illegal actions have probability 0. Padding is left out of the mean, and so are dead agents: their only legal action
   teaches nothing.
-- Discrete actions only; the continuous maps of the paper are not covered.
+- This is the form for discrete actions; ``bc_continuous`` is that for continuous ones.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +21,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from baselines.bc_config import BCConfig as BCConfig
+from baselines.bc_continuous import ContinuousBC
 from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
-from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.nn import Actor, descend, previous_actions
 from offmarl_bench.ops import log_prob, masked_mean
 from offmarl_bench.policies import SlotPolicy
@@ -32,37 +32,6 @@ from offmarl_bench.types import Batch, EnvSpec
 
 if TYPE_CHECKING:
     from offmarl_bench.loader import Dataset
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BCConfig:
-    """Settings of BC; the defaults are Table 11's.
-
-    Raises:
-        ValueError: a setting that is not positive.
-    """
-
-    hidden: int = 64
-    """RNN hidden dimension (Table 11)."""
-    agent_id: bool = True
-    """Append a one-hot agent id to the shared network's input (PyMARL)."""
-    learning_rate: float = 5e-4
-    """Agent network learning rate (Table 11)."""
-    rms_alpha: float = 0.99
-    """Decay of RMSprop's mean square (PyMARL)."""
-    rms_eps: float = 1e-5
-    """Added to RMSprop's denominator (PyMARL)."""
-    clip: float = 10.0
-    """Greatest norm of the gradient (Table 11)."""
-    batch_size: int = 32
-    """Episodes a batch (Table 11)."""
-    updates: int = 15_000
-    """Gradient steps ("training epoch" of Table 11)."""
-
-    def __post_init__(self) -> None:
-        for name in ("hidden", "learning_rate", "rms_alpha", "rms_eps", "clip", "batch_size", "updates"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a positive number")
 
 
 def bc_loss(
@@ -85,18 +54,20 @@ def bc_loss(
 class BC(Agent):
     """Behaviour cloning with one shared recurrent policy.
 
-    Raises:
-        SpecMismatch: an environment with continuous actions.
+    The form for continuous actions is ``bc_continuous.ContinuousBC``.
     """
 
     Config = BCConfig
     policy_parts = ("actor",)
     config: BCConfig
 
+    @classmethod
+    def form(cls, spec: EnvSpec) -> type[Agent]:
+        """See Agent: this class, or its sibling for continuous actions."""
+        return cls if spec.discrete else ContinuousBC
+
     def __init__(self, spec: EnvSpec, config: BCConfig) -> None:
         super().__init__(spec, config)
-        if not spec.discrete:
-            raise SpecMismatch(f"bc plays discrete actions only, but {spec.id} has continuous ones; choose another map")
         self.actor = Actor(spec.O, spec.A, config.hidden, n_ids=spec.N if config.agent_id else 0)
         self.optimizers = {
             "actor": torch.optim.RMSprop(

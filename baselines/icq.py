@@ -27,7 +27,6 @@ preset ``official`` follows the published code where it differs):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,12 +35,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
-from offmarl_bench.errors import FormatError, SpecMismatch
+from baselines.icq_config import ICQConfig as ICQConfig
+from baselines.icq_continuous import ContinuousICQ
+from baselines.icq_equations import actor_loss, actor_weights, critic_loss, implicit_value
+from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.flat import FlatBatch, flatten
-from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
+from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
 from offmarl_bench.ops import (
-    batch_softmax,
     effective_sample_size,
     lambda_return,
     masked_logits,
@@ -53,72 +53,6 @@ from offmarl_bench.types import Batch, EnvSpec
 
 if TYPE_CHECKING:
     from offmarl_bench.loader import Dataset
-
-CRITIC_MODES = ("batch", "sequential")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ICQConfig:
-    """Settings of ICQ; the defaults are Table 11's where it has one, else the official code's."""
-
-    beta: float = 0.1
-    """β_ICQ of the actor's weights."""
-    critic_beta: float = 1000.0
-    """β_ICQ of the critic's weights."""
-    td_lambda: float = 0.8
-    """λ_ICQ of the critic's target."""
-    advantage: bool = True
-    """Weigh the actor by Q − E_π Q; False: by Q, as printed."""
-    weigh_inside: bool = True
-    """w_i inside the exponent, as printed; False: as a factor before it (official)."""
-    floor: float = 0.0
-    """Share of uniform play over legal actions that is mixed into the policy, in learning and in sampled play."""
-    critic_mode: str = "batch"
-    """"batch": one critic step for all time steps together; "sequential": one for each in turn (official)."""
-    normalise_mixer: bool = False
-    """Divide the mixer's weights by their sum (official)."""
-    mixer_bias: bool = True
-    """Have b(s); the official code computes and drops it."""
-    hidden: int = HIDDEN
-    """Width of the actor's network ("RNN hidden dimension")."""
-    critic_hidden: int = 128
-    """Width of the critic's two layers. Table 11: 32; official: 256."""
-    mixer_embed: int = 32
-    """Width of the mixer ("Mixer/Critic hidden dimension")."""
-    actor_lr: float = 5e-4
-    """Learning rate of the actor."""
-    critic_lr: float = 1e-4
-    """Learning rate of the critic and the mixer."""
-    rms_alpha: float = 0.99
-    """RMSprop's smoothing of squared gradients (official)."""
-    rms_eps: float = 1e-5
-    """RMSprop's ε (official)."""
-    clip: float = 10.0
-    """Greatest norm of the gradient."""
-    gamma: float = 0.99
-    """Discount γ."""
-    target_interval: int = 100
-    """Critic steps between two copies of critic and mixer into their targets."""
-    batch_size: int = 32
-    """Episodes a batch."""
-    steps: int = 15_000
-    """Batches ("training epoch")."""
-    largest_return: float = 20.0
-    """Rewards are scaled down to this largest return of the data (``agent.reward_scale``; SMAC's is 20); 0: never."""
-
-    def __post_init__(self) -> None:
-        counts = ("hidden", "critic_hidden", "mixer_embed", "target_interval", "batch_size", "steps")
-        positive = ("beta", "critic_beta", "actor_lr", "critic_lr", "rms_alpha", "rms_eps", "clip")
-        check_settings(
-            "ICQ",
-            self,
-            counts=counts,
-            positive=positive,
-            shares=("td_lambda", "floor", "gamma"),
-            natural=("largest_return",),
-        )
-        if self.critic_mode not in CRITIC_MODES:
-            raise FormatError(f"ICQ: critic_mode is {self.critic_mode!r}, expected one of {', '.join(CRITIC_MODES)}")
 
 
 class Critic(nn.Module):
@@ -158,53 +92,23 @@ def expected_value(log_pi: Float[Tensor, "*L A"], q: Float[Tensor, "*L A"]) -> F
     return (log_pi.exp() * q).sum(-1)
 
 
-def actor_weights(
-    q: Float[Tensor, "B T N"], w: Float[Tensor, "B T N"], beta: float, mask: Bool[Tensor, "B T N"], *, inside: bool
-) -> Float[Tensor, "B T N"]:
-    """(1/Z_i) exp(w_i Q_i / β_ICQ) of Eq. (14), scaled to mean one over the batch; 0 where masked.
-
-    Args:
-        q: Q_i of the data's actions, or their advantage.
-        w: the mixer's w_i(s).
-        beta: β_ICQ.
-        mask: living agents at real steps.
-        inside: False puts w_i before the exponential, as the official code does.
-    """
-    return batch_softmax(w * q / beta, mask) if inside else w * batch_softmax(q / beta, mask)
-
-
-def actor_loss(
-    log_pi: Float[Tensor, "B T N"], weight: Float[Tensor, "B T N"], mask: Bool[Tensor, "B T N"]
-) -> Float[Tensor, ""]:
-    """Mean of −(1/Z_i) exp(w_i Q_i / β) log π_i(a_i | τ_i) over ``mask``. Eq. (14), first line."""
-    return -masked_mean(weight * log_pi, mask)
-
-
-def implicit_value(q_tot: Float[Tensor, "B T"], beta: float, mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """exp(Q / β_ICQ) / Z · Q of Eq. (14), with weights of mean one over the batch."""
-    return batch_softmax(q_tot / beta, mask) * q_tot
-
-
-def critic_loss(q_tot: Float[Tensor, "*L"], target: Float[Tensor, "*L"]) -> Float[Tensor, ""]:
-    """Mean of (target − Q)² over real steps. Eq. (14), second line, with its sum over t in the λ-return ``target``."""
-    return (target - q_tot).square().mean()
-
-
 class ICQ(Agent):
     """Agents share one recurrent actor and one critic that sees the state; both are told which agent it is.
 
-    Raises:
-        SpecMismatch: an environment with continuous actions.
+    The form for continuous actions is ``icq_continuous.ContinuousICQ``.
     """
 
     Config = ICQConfig
     policy_parts = ("actor",)
     config: ICQConfig
 
+    @classmethod
+    def form(cls, spec: EnvSpec) -> type[Agent]:
+        """See Agent: this class, or its sibling for continuous actions."""
+        return cls if spec.discrete else ContinuousICQ
+
     def __init__(self, spec: EnvSpec, config: ICQConfig) -> None:
         super().__init__(spec, config)
-        if not spec.discrete:
-            raise SpecMismatch(f"icq plays discrete actions only, but {spec.id} has continuous ones")
         self.actor = Actor(spec.O, spec.A, config.hidden, n_ids=spec.N)
         self.critic = Critic(spec, config.critic_hidden)
         self.mixer = LinearMixer(

@@ -14,14 +14,13 @@ Differences from the paper, or choices where it is silent:
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5. "Training epoch 15000" is read as gradient steps on 32 episodes,
   of the behaviour policy first and then of the values.
 * μ learns from living agents only; an episode that the horizon cut bootstraps.
-* Discrete actions only; the continuous maps of the paper are not covered.
+* This is the form for discrete actions; ``mabcq_continuous`` is that for continuous ones.
 * Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,66 +29,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
-from offmarl_bench.errors import FormatError, SpecMismatch
+from baselines.mabcq_config import MABCQConfig as MABCQConfig
+from baselines.mabcq_continuous import ContinuousMABCQ
+from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.flat import flatten
-from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy
+from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy
 from offmarl_bench.ops import log_prob, masked_argmax, masked_logits, masked_mean, take, td_target
 from offmarl_bench.policies import PlayerPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
 if TYPE_CHECKING:
     from offmarl_bench.loader import Dataset
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MABCQConfig:
-    """Settings of MABCQ; the defaults are Table 11's where it has one."""
-
-    zeta: float = 0.3
-    """ζ: an action is known if its μ is more than this share of the likeliest one's; 0 lets every legal action be."""
-    double_q: bool = True
-    """The online network chooses the maximum that the target network values."""
-    hidden: int = HIDDEN
-    """Width of the values' and of the behaviour policy's network ("RNN hidden dimension")."""
-    mixer_embed: int = 32
-    """Width of the mixer ("Mixer/Critic hidden dimension")."""
-    lr: float = 5e-4
-    """Learning rate of the values and of the behaviour policy."""
-    rms_alpha: float = 0.99
-    """RMSprop's smoothing of squared gradients (PyMARL)."""
-    rms_eps: float = 1e-5
-    """RMSprop's ε (PyMARL)."""
-    clip: float = 10.0
-    """Greatest norm of the gradient."""
-    gamma: float = 0.99
-    """Discount γ."""
-    target_interval: int = 100
-    """Updates between two copies of the networks into their targets."""
-    batch_size: int = 32
-    """Episodes a batch."""
-    behaviour_steps: int = 15_000
-    """Gradient steps of the behaviour policy."""
-    steps: int = 15_000
-    """Gradient steps of the values ("training epoch")."""
-    play_epsilon: float = 0.05
-    """ε of ``policy(greedy=False)``: values are not logits, so the stochastic play is ε-greedy."""
-    largest_return: float = 20.0
-    """Rewards are scaled down to this largest return of the data (``agent.reward_scale``; SMAC's is 20); 0: never."""
-
-    def __post_init__(self) -> None:
-        counts = ("hidden", "mixer_embed", "target_interval", "batch_size", "behaviour_steps", "steps")
-        positive = ("lr", "rms_alpha", "rms_eps", "clip")
-        check_settings(
-            "MABCQ",
-            self,
-            counts=counts,
-            positive=positive,
-            shares=("zeta", "gamma", "play_epsilon"),
-            natural=("largest_return",),
-        )
-        if self.zeta == 1.0:
-            raise FormatError("MABCQ: zeta is 1, so that no action would be known; expected a number below 1")
 
 
 class Companions:
@@ -160,18 +110,20 @@ def known_values(outputs: Tensor, legal: Tensor | None, *, zeta: float) -> Tenso
 class MABCQ(Agent):
     """Agents share one recurrent Q-network and one behaviour policy; both see observation, last action and id.
 
-    Raises:
-        SpecMismatch: an environment with continuous actions.
+    The form for continuous actions is ``mabcq_continuous.ContinuousMABCQ``.
     """
 
     Config = MABCQConfig
     policy_parts = ("actor", "behaviour")
     config: MABCQConfig
 
+    @classmethod
+    def form(cls, spec: EnvSpec) -> type[Agent]:
+        """See Agent: this class, or its sibling for continuous actions."""
+        return cls if spec.discrete else ContinuousMABCQ
+
     def __init__(self, spec: EnvSpec, config: MABCQConfig) -> None:
         super().__init__(spec, config)
-        if not spec.discrete:
-            raise SpecMismatch(f"mabcq plays discrete actions only, but {spec.id} has continuous ones")
         self.behaviour, self.actor = (Actor(spec.O, spec.A, config.hidden, n_ids=spec.N) for _ in range(2))
         self.mixer = LinearMixer(spec.N, spec.S, config.mixer_embed)
         self.target_actor, self.target_mixer = frozen_copy(self.actor), frozen_copy(self.mixer)

@@ -15,13 +15,12 @@ Differences from the paper, or choices where it is silent:
   takes the target network's own choice.
 * One network for all agents with a one-hot agent id in its input, as in PyMARL and the official code of ICQ.
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.
-* An episode that the horizon cut bootstraps. Discrete actions only.
+* An episode that the horizon cut bootstraps. The form for continuous actions is ``macql_continuous``.
 * Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,68 +29,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
-from offmarl_bench.errors import FormatError, SpecMismatch
+from baselines.macql_config import MACQLConfig as MACQLConfig
+from baselines.macql_continuous import ContinuousMACQL
+from baselines.macql_equations import cql_loss, team_gap
+from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.flat import FlatBatch, flatten
-from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
+from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
 from offmarl_bench.ops import masked_argmax, masked_logits, take, td_target
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
 if TYPE_CHECKING:
     from offmarl_bench.loader import Dataset
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MACQLConfig:
-    """Settings of MACQL; the defaults are Table 11's where it has one."""
-
-    beta_cql: float = 2.0
-    """β_CQL: how strongly values outside the data are pushed down."""
-    bias_in_gap: bool = False
-    """Count b(s) in the conservative term as Eq. (13) prints it."""
-    backup_lambda: float = 0.8
-    """λ of the tree backup; 0 is the one-step target."""
-    double_q: bool = True
-    """The online network chooses the greedy action that the target network values."""
-    hidden: int = HIDDEN
-    """Width of the agents' network ("RNN hidden dimension")."""
-    mixer_embed: int = 32
-    """Width of the mixer ("Mixer/Critic hidden dimension")."""
-    lr: float = 5e-4
-    """Learning rate."""
-    rms_alpha: float = 0.99
-    """RMSprop's smoothing of squared gradients (PyMARL)."""
-    rms_eps: float = 1e-5
-    """RMSprop's ε (PyMARL)."""
-    clip: float = 10.0
-    """Greatest norm of the gradient."""
-    gamma: float = 0.99
-    """Discount γ."""
-    target_interval: int = 100
-    """Updates between two copies of the networks into their targets."""
-    batch_size: int = 32
-    """Episodes a batch."""
-    steps: int = 15_000
-    """Gradient steps ("training epoch")."""
-    play_epsilon: float = 0.05
-    """ε of ``policy(greedy=False)``: values are not logits, so the stochastic play is ε-greedy."""
-    largest_return: float = 20.0
-    """Rewards are scaled down to this largest return of the data (``agent.reward_scale``; SMAC's is 20); 0: never."""
-
-    def __post_init__(self) -> None:
-        counts = ("hidden", "mixer_embed", "target_interval", "batch_size", "steps")
-        shares = ("gamma", "backup_lambda", "play_epsilon")
-        check_settings(
-            "MACQL",
-            self,
-            counts=counts,
-            positive=("lr", "rms_alpha", "rms_eps", "clip"),
-            shares=shares,
-            natural=("largest_return",),
-        )
-        if not self.beta_cql >= 0.0:
-            raise FormatError(f"MACQL: beta_cql is {self.beta_cql!r}, expected a number from 0")
 
 
 def tree_backup(
@@ -144,32 +93,26 @@ def conservative_gap(
     """
     scaled = w.unsqueeze(-1) * q
     soft = torch.logsumexp(masked_logits(scaled, legal), -1)
-    gap = (soft - take(scaled, actions)).masked_fill(~alive, 0.0).sum(-1)
-    return gap if b is None else gap + (alive.sum(-1) - 1) * b
-
-
-def cql_loss(
-    gap: Float[Tensor, "*L"], q_tot: Float[Tensor, "*L"], y: Float[Tensor, "*L"], beta_cql: float
-) -> Float[Tensor, ""]:
-    """Mean over real steps of β_CQL · gap + ½ (y_CQL − Q)². Eq. (13)."""
-    return (beta_cql * gap + (y - q_tot).square() / 2).mean()
+    return team_gap(soft, take(scaled, actions), b, alive)
 
 
 class MACQL(Agent):
     """Agents share one recurrent Q-network that sees the observation, the last action and the agent's id.
 
-    Raises:
-        SpecMismatch: an environment with continuous actions.
+    The form for continuous actions is ``macql_continuous.ContinuousMACQL``.
     """
 
     Config = MACQLConfig
     policy_parts = ("actor",)
     config: MACQLConfig
 
+    @classmethod
+    def form(cls, spec: EnvSpec) -> type[Agent]:
+        """See Agent: this class, or its sibling for continuous actions."""
+        return cls if spec.discrete else ContinuousMACQL
+
     def __init__(self, spec: EnvSpec, config: MACQLConfig) -> None:
         super().__init__(spec, config)
-        if not spec.discrete:
-            raise SpecMismatch(f"macql plays discrete actions only, but {spec.id} has continuous ones")
         self.actor = Actor(spec.O, spec.A, config.hidden, n_ids=spec.N)
         self.mixer = LinearMixer(spec.N, spec.S, config.mixer_embed)
         self.target_actor, self.target_mixer = frozen_copy(self.actor), frozen_copy(self.mixer)

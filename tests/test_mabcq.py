@@ -12,8 +12,7 @@ import torch
 from baselines.mabcq import MABCQ, MABCQConfig, bc_loss, bcq_loss, known_actions, known_max, known_values
 from offmarl_bench.agent import make_agent
 from offmarl_bench.collate import collate
-from offmarl_bench.envs.toy import SPECS
-from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.errors import FormatError
 from offmarl_bench.testing import check_agent
 from offmarl_bench.types import Episode
 from tests.imbalanced_toy import mean_return, train
@@ -129,8 +128,6 @@ def test_presets_and_what_it_refuses() -> None:
     )
     assert agent().policy().epsilon == 0
     assert agent(play_epsilon=0.2).policy(greedy=False).epsilon == 0.2
-    with pytest.raises(SpecMismatch, match="mabcq plays discrete actions only, but toy/target has continuous"):
-        make_agent("mabcq", SPECS["target"])
     with pytest.raises(FormatError, match="MABCQ: steps is 0, expected at least 1"):
         MABCQConfig(steps=0)
     with pytest.raises(FormatError, match=r"MABCQ: zeta is -0\.1, expected a number from 0 to 1"):

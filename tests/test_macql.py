@@ -13,8 +13,7 @@ import torch
 from baselines.macql import MACQL, MACQLConfig, conservative_gap, cql_loss, tree_backup
 from offmarl_bench.agent import make_agent
 from offmarl_bench.collate import collate
-from offmarl_bench.envs.toy import SPECS
-from offmarl_bench.errors import FormatError, SpecMismatch
+from offmarl_bench.errors import FormatError
 from offmarl_bench.loader import Dataset
 from offmarl_bench.testing import check_agent
 from offmarl_bench.types import Episode
@@ -167,8 +166,6 @@ def test_presets_and_what_it_refuses() -> None:
     )
     assert agent().policy().epsilon == 0
     assert agent(play_epsilon=0.2).policy(greedy=False).epsilon == 0.2
-    with pytest.raises(SpecMismatch, match="macql plays discrete actions only, but toy/target has continuous"):
-        make_agent("macql", SPECS["target"])
     with pytest.raises(FormatError, match=r"MACQL: beta_cql is -1\.0, expected a number from 0"):
         MACQLConfig(beta_cql=-1.0)
     with pytest.raises(FormatError, match="MACQL: backup_lambda is 2, expected a number from 0 to 1"):

@@ -86,8 +86,7 @@ class BC(Agent):
         lane, time = rows.lane, rows.time
         last_actions = previous_actions(batch.actions)[lane, time]
         ids = torch.arange(self.spec.N, device=lane.device).expand(len(lane), -1)
-        x = self.actor.inputs(batch.obs[lane, time], last_actions, ids)
-        logits = self.actor.net.packed(x, rows.counts)
+        logits = self.actor.unroll(batch.obs[lane, time], last_actions, rows.counts, ids)
         legal = None if batch.legal is None else batch.legal[lane, time]
         loss = bc_loss(logits, batch.actions[lane, time], legal, batch.alive[lane, time])
         norm = descend(loss, self.optimizers["actor"], self.config.clip)

@@ -12,7 +12,8 @@ preset ``official`` follows the published code where it differs):
   than among actions.
 * β of the critic's weights is 1000 (official), so nearly none: with the papers' 0.1, one of 32 next values is
   multiplied by 32 and all others by 0.
-* w_i stands inside the exponent (papers) or before it (official).
+* w_i stands inside the exponent (papers) or before it (official). The w_i of a state sum to one (official): free, they
+  grow with the values' distance from 0, one sample takes a whole batch, and on CN_3ls3l play ended far below untrained.
 * Σ (γλ)^t [r + γ ρ Q' − Q]² is learnt as the λ-return of ρ Q' (official). λ is Table 11's 0.8; the official code's is
   0.75 whatever its settings say.
 * One critic step a batch; the official code makes one for every time step (``critic_mode="sequential"``).
@@ -137,7 +138,7 @@ class ICQ(Agent):
         """One step of the actor and one (or T) of the critic, both lines of Eq. (14) with the same critic."""
         config, data = self.config, flatten(batch)
         in_turn = config.critic_mode == "sequential"
-        logits = self.actor.net.packed(data.inputs(self.actor), data.counts)
+        logits = data.unroll(self.actor)
         log_pi = log_policy(logits, data.legal, config.floor)
         target = self._target(batch, data, log_pi.detach())
         state = data.state[data.now]

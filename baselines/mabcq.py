@@ -148,7 +148,7 @@ class MABCQ(Agent):
     def imitate(self, batch: Batch) -> Metrics:
         """One gradient step of μ on Eq. (11)."""
         data = flatten(batch)
-        logits = self.behaviour.net.packed(data.inputs(self.behaviour), data.counts)[data.now]
+        logits = data.unroll(self.behaviour)[data.now]
         legal = None if data.legal is None else data.legal[data.now]
         loss = bc_loss(log_prob(logits, data.actions, legal), data.alive[data.now])
         norm = descend(loss, self.optimizers["behaviour"], self.config.clip)
@@ -157,12 +157,11 @@ class MABCQ(Agent):
     def learn(self, batch: Batch) -> Metrics:
         """One gradient step of the values on Eq. (12)."""
         config, data = self.config, flatten(batch)
-        x = data.inputs(self.actor)
-        q = self.actor.net.packed(x, data.counts)
+        q = data.unroll(self.actor)
         q_tot = self.mixer(take(q[data.now], data.actions), data.state[data.now])
         with torch.no_grad():
-            known = known_actions(self.behaviour.net.packed(x, data.counts), data.legal, config.zeta)
-            target_q = self.target_actor.net.packed(x, data.counts)
+            known = known_actions(data.unroll(self.behaviour), data.legal, config.zeta)
+            target_q = data.unroll(self.target_actor)
             best = known_max(q if config.double_q else target_q, target_q, known)[data.after]
             future = self.target_mixer(best, data.state[data.after])
             target = td_target(data.steps(batch.rewards), future, data.steps(batch.terminated), config.gamma)

@@ -131,13 +131,12 @@ class MACQL(Agent):
     def update(self, batch: Batch) -> Metrics:
         """One gradient step on Eq. (13)."""
         config, data = self.config, flatten(batch)
-        x = data.inputs(self.actor)
-        q = self.actor.net.packed(x, data.counts)
+        q = data.unroll(self.actor)
         w, b = self.mixer.weights(data.state[data.now])
         q_now = q[data.now]
         q_tot = linear_mix(take(q_now, data.actions), w, b)
         with torch.no_grad():
-            target_q = self.target_actor.net.packed(x, data.counts)
+            target_q = data.unroll(self.target_actor)
             greedy = masked_argmax(q if config.double_q else target_q, data.legal)
             y = data.steps(self._backup(batch, data, target_q, greedy))
         gap = conservative_gap(

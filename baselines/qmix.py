@@ -158,11 +158,10 @@ class QMIX(Agent):
         Works on real observations and steps only, laid out flat: no padding, no masks.
         """
         config, data = self.config, flatten(batch)
-        x = data.inputs(self.actor)
-        q = self.actor.net.packed(x, data.counts)
+        q = data.unroll(self.actor)
         q_tot = self.mixer(take(q[data.now], data.actions), data.state[data.now])
         with torch.no_grad():
-            target_q = self.target_actor.net.packed(x, data.counts)
+            target_q = data.unroll(self.target_actor)
             legal = None if data.legal is None else data.legal[data.after]
             future = self.target_mixer(double_q(q[data.after], target_q[data.after], legal), data.state[data.after])
             ended = last_steps(batch) if config.horizon_is_terminal else batch.terminated

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from offmarl_bench.nn import previous_actions
+from offmarl_bench.nn import Actor, previous_actions
 from offmarl_bench.recurrence import pack
 from offmarl_bench.types import Batch
 
@@ -55,8 +55,15 @@ class FlatBatch:
 
     def inputs(self, network: Reader) -> Float[Tensor, "K N I"]:
         """What a recurrent network reads at every observation; agent k shows the id k."""
-        ids = torch.arange(self.obs.shape[1], device=self.obs.device).expand(len(self.obs), -1)
-        return network.inputs(self.obs, self.last_actions, ids)
+        return network.inputs(self.obs, self.last_actions, self._ids())
+
+    def unroll(self, actor: Actor) -> Float[Tensor, "K N A"]:
+        """A recurrent actor's outputs at every observation; agent k shows the id k."""
+        return actor.unroll(self.obs, self.last_actions, self.counts, self._ids())
+
+    def _ids(self) -> Int[Tensor, "K N"]:
+        agents: Int[Tensor, " N"] = torch.arange(self.obs.shape[1], device=self.obs.device)
+        return agents.expand(len(self.obs), -1)
 
     def steps(self, padded: Shaped[Tensor, "B T *F"]) -> Shaped[Tensor, "M *F"]:
         """The real steps of a padded array."""

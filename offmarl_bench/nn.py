@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from offmarl_bench.fused import relu_of_sum
 from offmarl_bench.ops import hard_update, one_hot
 from offmarl_bench.recurrence import packed_gru
 
@@ -62,9 +63,13 @@ class RecurrentNet(nn.Module):
             x: inputs in the order of ``recurrence.pack``.
             counts: its ``counts``.
         """
-        encoded = F.relu(self.encode(x.flatten(0, 1)))
-        out: Tensor = self.head(packed_gru(self.gru, encoded, counts * x.shape[1]))
-        return out.view(*x.shape[:2], -1)
+        encoded = F.relu(self.encode(x.flatten(0, 1)), inplace=True)
+        return self.remember(encoded, counts * x.shape[1]).view(*x.shape[:2], -1)
+
+    def remember(self, encoded: Float[Tensor, "K H"], counts: Int[Tensor, " U"]) -> Float[Tensor, "K out"]:
+        """What follows the first layer: outputs at every row, ``counts`` of them at each time."""
+        out: Tensor = self.head(packed_gru(self.gru, encoded, counts))
+        return out
 
     def step(
         self, x: Float[Tensor, "K I"], h: Float[Tensor, "K H"]
@@ -128,6 +133,36 @@ class Actor(nn.Module):
         over_time = None if ids is None else ids.unsqueeze(1).expand(last_actions.shape)
         out: Tensor = self.net(self.inputs(obs, last_actions, over_time))
         return out
+
+    def unroll(
+        self,
+        obs: Float[Tensor, "K N O"],
+        last_actions: Int[Tensor, "K N"],
+        counts: Int[Tensor, " U"],
+        ids: Int[Tensor, "K N"] | None = None,
+    ) -> Float[Tensor, "K N A"]:
+        """Outputs at every real observation of N agents in step: ``net.packed`` of ``inputs``, without making those.
+
+        The columns of the first layer that meet a one-hot input are looked up.
+
+        Args:
+            obs: observations in the order of ``recurrence.pack``.
+            last_actions: as for ``inputs``.
+            counts: that of the packing.
+            ids: as for ``inputs``.
+        """
+        rows, layer = last_actions.numel(), self.net.encode
+        sizes = [self.obs_size, self.n_actions * self.last_action, self.n_ids]
+        by_obs, by_last, by_id = torch.split(layer.weight, sizes, 1)
+        none = last_actions.new_full((rows,), -1)
+        encoded = relu_of_sum(
+            F.linear(obs.reshape(rows, -1), by_obs, layer.bias),
+            by_last.t(),
+            last_actions.reshape(rows) if self.last_action else none,
+            by_id.t(),
+            none if ids is None or not self.n_ids else ids.reshape(rows),
+        )
+        return self.net.remember(encoded, counts * obs.shape[1]).view(*obs.shape[:2], -1)
 
     def initial(self, k: int) -> Float[Tensor, "K H"]:
         """Memory of k sequences before their first step."""

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from offmarl_bench.fused import log_softmax
+
 
 def one_hot(index: Int[Tensor, "*L"], n: int) -> Float[Tensor, "*L n"]:
     """Float one-hot rows; an index outside 0 … n−1 (−1 means "none yet") gives a row of zeros."""
@@ -39,7 +41,7 @@ def log_prob(
     logits: Float[Tensor, "*L A"], actions: Int[Tensor, "*L"], legal: Bool[Tensor, "*L A"] | None
 ) -> Float[Tensor, "*L"]:
     """Log π(a) of these actions under the softmax over the legal ones."""
-    return take(torch.log_softmax(masked_logits(logits, legal), -1), actions)
+    return take(log_softmax(logits, legal), actions)
 
 
 def batch_softmax(score: Float[Tensor, "B *L"], mask: Bool[Tensor, "B *L"]) -> Float[Tensor, "B *L"]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 
-from offmarl_bench.errors import FormatError
+from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.loader import Dataset
 from offmarl_bench.types import Batch
 from sit.ardnem import ARDNEM, agreement, entropy, transitions
@@ -191,6 +191,9 @@ class DPER:
         Args:
             batch: the whole episodes of ``next_chunk()``.
             network: stage I's result.
+
+        Raises:
+            OffmarlError: a trajectory whose worth is not finite; nothing could be drawn by it.
         """
         episodes = batch.episodes.cpu().numpy()
         data = transitions(batch)
@@ -218,7 +221,14 @@ class DPER:
         flat = slice(int(self.offsets[episodes[0]]), int(self.offsets[episodes[0]]) + len(r))
         self.reward[flat], self.uncertainty[flat], self.returns[flat] = r, u, g[real]
         self.present[flat] = alive[real]
-        self.raw_priority[episodes] = trajectory_priority(g, alive)
+        worth = trajectory_priority(g, alive)
+        if not np.isfinite(worth).all():
+            first = int(episodes[np.flatnonzero(~np.isfinite(worth).all(-1))[0]])
+            raise OffmarlError(
+                f"stage II stopped: the individual return of episode {first} is not finite; checkpoints are kept; check "
+                "the rewards with `offmarl-bench verify`, or lower decompose_lr and train anew"
+            )
+        self.raw_priority[episodes] = worth
         return logged
 
     def finish(self) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from offmarl_bench.agent import Agent
+from offmarl_bench.checkpoint import Position, load_checkpoint, save_checkpoint
 from offmarl_bench.envs import make_env, split_id
 from offmarl_bench.envs.toy import suite
 from offmarl_bench.loader import Dataset
@@ -60,6 +63,21 @@ def train(agent: Agent, data: Dataset, seed: int = 0) -> dict[str, dict[str, flo
             metrics = phase.update(phase.batches(g))
         last[phase.name] = {name: float(value) for name, value in metrics.items()}
     return last
+
+
+def interrupted(agent: Agent, data: Dataset, home: Path, stop: tuple[str, int] | None, resume: bool = False) -> None:
+    """Train, from the checkpoint in ``home`` if ``resume``; at ``stop`` (phase, step) save one and leave."""
+    g = generator(0, "train")
+    start = (load_checkpoint(home, agent, g) if resume else None) or Position()
+    for p, phase in enumerate(agent.phases(data)):
+        if p < start.phase:
+            continue
+        phase.start()
+        for step in range(start.step if p == start.phase else 0, phase.steps):
+            if stop == (phase.name, step):
+                save_checkpoint(home, agent, g, Position(phase=p, step=step))
+                return
+            phase.update(phase.batches(g))
 
 
 def mean_return(agent: Agent, greedy: bool = True, episodes: int = 64) -> float:

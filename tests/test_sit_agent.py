@@ -12,16 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from offmarl_bench.agent import Agent, make_agent, make_config
-from offmarl_bench.checkpoint import Position, load_checkpoint, save_checkpoint
+from offmarl_bench.agent import make_agent, make_config
 from offmarl_bench.errors import FormatError, SpecMismatch
-from offmarl_bench.loader import Dataset
-from offmarl_bench.seeding import generator
 from offmarl_bench.testing.agent import check_agent
 from sit.agent import SIT
 from sit.config import SITConfig
 from sit.diagnostics import auc, auc_within, decomposition, rank_correlation, warn_if_inverted
-from tests.imbalanced_toy import imbalanced, mean_return, train
+from tests.imbalanced_toy import imbalanced, interrupted, mean_return, train
 
 QUICK: dict[str, Any] = {
     "decompose_steps": 250,
@@ -106,32 +103,15 @@ def test_every_ablation_of_the_paper_trains(switch: dict[str, Any]) -> None:
     assert 0 <= mean_return(agent) <= 8
 
 
-def run(agent: Agent, data: Dataset, home: Path, stop: tuple[str, int] | None, start: Position | None = None) -> None:
-    """Train from ``start``; at ``stop`` (phase, step) save a checkpoint and leave."""
-    g = generator(0, "train")
-    if start is not None:
-        start = load_checkpoint(home, agent, g)
-    start = start or Position()
-    for p, phase in enumerate(agent.phases(data)):
-        if p < start.phase:
-            continue
-        phase.start()
-        for step in range(start.step if p == start.phase else 0, phase.steps):
-            if stop == (phase.name, step):
-                save_checkpoint(home, agent, g, Position(phase=p, step=step))
-                return
-            phase.update(phase.batches(g))
-
-
 @pytest.mark.parametrize(
     "stop", [("decompose", 3), ("share", 0), ("share", 2), ("learn", 0), ("learn", 1), ("learn", 5)]
 )
 def test_a_resumed_run_is_bitwise_an_uninterrupted_one(stop: tuple[str, int], tmp_path: Path) -> None:
     data = imbalanced(16)
     whole, first, second = (make_agent("sit", data.spec, seed=s, **TINY) for s in (0, 0, 1))
-    run(whole, data, tmp_path, None)
-    run(first, data, tmp_path, stop)
-    run(second, data, tmp_path, None, Position())
+    interrupted(whole, data, tmp_path, None)
+    interrupted(first, data, tmp_path, stop)
+    interrupted(second, data, tmp_path, None, resume=True)
     expected, got = whole.state_dict(), second.state_dict()
     assert all(torch.equal(v, got[k]) for k, v in expected.items())
     assert int(whole.state_dict()["updates"]) == TINY["learn_steps"]

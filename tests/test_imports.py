@@ -9,6 +9,7 @@ import pytest
 
 from offmarl_bench.audit import verify
 from offmarl_bench.loader import Dataset
+from offmarl_bench.testing import check_dataset
 from tests.doctor_corpus import FORMATS, healthy, install_flashbax, write
 
 
@@ -42,3 +43,4 @@ def test_every_format_that_the_doctor_reads_becomes_ours(
             np.testing.assert_array_equal(np.asarray(ours.legal_actions)[:steps], theirs.legal[:steps])
     assert back.metadata["imported"]["format"] == format
     assert verify(tmp_path / "ours.h5").ok
+    check_dataset(back)

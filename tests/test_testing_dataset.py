@@ -35,6 +35,12 @@ def illegal(data: Dataset) -> Dataset:
     return Dataset(data.spec, columns, data.row_starts, data.lengths)
 
 
+def hole(data: Dataset) -> Dataset:
+    """One log-probability is missing although it is known who played."""
+    known = tampered("behavior_policy", data.columns["is_last"] == 0, 5)(data)
+    return tampered("behavior_logprob", (3, 0), np.nan)(known)
+
+
 DATASETS: dict[str, tuple[Callable[[Dataset], Dataset], str]] = {
     "a missing column": (
         lambda d: Dataset(d.spec, {k: v for k, v in d.columns.items() if k != "state"}, d.row_starts, d.lengths),
@@ -65,6 +71,21 @@ DATASETS: dict[str, tuple[Callable[[Dataset], Dataset], str]] = {
         tampered("behavior_logprob", 1, 0.5),
         "behavior_logprob at most 0: 1 rows, the first is episode 0, step 1",
     ),
+    "another shape": (
+        lambda d: Dataset(d.spec, d.columns | {"state": d.columns["state"][:, 1:]}, d.row_starts, d.lengths),
+        r"column 'state' has shape",
+    ),
+    "level at the end": (
+        tampered("behavior_level", 8, 0),
+        "behavior_level of last rows is -1: 1 rows, the first is episode 0, step 8",
+    ),
+    "policy at the end": (tampered("behavior_policy", 8, 0), "behavior_policy of last rows is -1: 1 rows, the first"),
+    "no such policy": (tampered("behavior_policy", 3, -2), "behavior_policy at least -1: 1 rows, the first is"),
+    "a hole in what is known": (
+        hole,
+        "behavior_logprob finite: 1 rows, the first is episode 0, step 3",
+    ),
+    "an id twice": (tampered("episode_id", slice(9, 18), 0), "episode_id is not unique: 1 ids are used again"),
     "shared rows": (lambda d: Dataset(d.spec, d.columns, d.row_starts * 0, d.lengths), "two episodes share a row"),
     "beyond the end": (lambda d: Dataset(d.spec, d.columns, d.row_starts + 1, d.lengths), "an episode ends in row"),
     "too long": (

@@ -17,11 +17,7 @@ from offmarl_bench.types import Step
 SIGNALS = SPECS["signals"]
 
 
-@pytest.mark.parametrize(
-    "env_id", ["toy/signals", "toy/target", "smac/2s3z", "mpe/CN_3ls3l", "mpe/CN_4ls4l", "mpe/PP_3p1p"]
-)
-def test_our_environments_keep_every_rule(env_id: str) -> None:
-    check_environment(env_id)
+# Ours are checked in tests/test_conformance.py, every map of every suite.
 
 
 class Broken(ToyEnv):
@@ -80,11 +76,18 @@ ENVIRONMENTS = {
     "state that is no array": (lambda s, _: s._replace(state=[1]), "state is a list; expected a numpy array"),
     "NaN": (lambda s, _: s._replace(state=s.state * np.float32("nan")), "state holds NaN or infinity"),
     "nothing legal": (lambda s, _: s._replace(legal=s.legal & False), "an agent has no legal action"),
+    "legal of another size": (lambda s, _: s._replace(legal=s.legal[..., 1:]), "legal has shape"),
+    "legal as numbers": (lambda s, _: s._replace(legal=s.legal.astype(np.int8)), "legal has type int8; expected bool"),
+    "ends as numbers": (on_step(lambda s: s._replace(truncated=over(s) * 1)), "truncated has type int64"),
     "reward per agent": (on_step(lambda s: s._replace(reward=np.zeros((4, 4), np.float32))), "reward has shape"),
     "both ends": (on_step(lambda s: s._replace(terminated=over(s))), "a lane is terminated and truncated"),
     "info of one lane": (on_step(lambda s: s._replace(info={"won": np.zeros(1)})), r"info\['won'\] has no leading B"),
     "no end": (on_step(lambda s: s._replace(truncated=over(s) & False)), "a lane still runs after 8 steps"),
     "earns on": (late(lambda s: s._replace(reward=s.reward + 1)), "a finished lane earned a reward; expected 0"),
+    "comes back to life": (
+        late(lambda s: s._replace(terminated=over(s), truncated=over(s) & False)),
+        "terminated of a finished lane",
+    ),
     "hidden reset": (late(lambda s: s._replace(truncated=over(s) & False)), "truncated of a finished lane changed"),
     "moves on": (late(lambda s: s._replace(obs=s.obs + 1)), "obs of a finished lane changed; expected the last one"),
     "own randomness": (not_from_the_seed, "a fresh copy with the same seeds played differently"),

@@ -58,7 +58,7 @@ def said(log: Path, what: str) -> list[list[Any]]:
 
 def events(folder: Path) -> dict[tuple[str, int], float]:
     """(name, update) → value of all TensorBoard events of a run; a record is its length, a CRC, itself, a CRC."""
-    found = {}
+    found: dict[tuple[str, int], float] = {}
     for path in (folder / "tensorboard").iterdir():
         left = path.read_bytes()
         while left:

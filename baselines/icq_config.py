@@ -31,8 +31,8 @@ class ICQConfig:
     """Discrete form: share of uniform play over legal actions mixed into the policy, in learning and sampled play."""
     critic_mode: str = "batch"
     """"batch": one critic step for all time steps together; "sequential": one for each in turn (official)."""
-    normalise_mixer: bool = False
-    """Divide the mixer's weights by their sum (official)."""
+    normalise_mixer: bool = True
+    """Divide the mixer's weights by their sum (official). Without it they grow until one sample takes a whole batch."""
     mixer_bias: bool = True
     """Have b(s); the official code computes and drops it."""
     hidden: int = HIDDEN

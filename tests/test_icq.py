@@ -204,10 +204,10 @@ def test_it_keeps_the_contract() -> None:
 
 def test_presets() -> None:
     shared = ICQConfig(beta=0.1, actor_lr=5e-4, critic_lr=1e-4, clip=10.0, largest_return=0.0)
-    paper = replace(shared, critic_beta=0.1, advantage=False, critic_hidden=32, td_lambda=0.8)
+    paper = replace(shared, critic_beta=0.1, advantage=False, critic_hidden=32, td_lambda=0.8, normalise_mixer=False)
     official = replace(
         shared, critic_beta=1000.0, td_lambda=0.75, weigh_inside=False, floor=0.05, critic_mode="sequential", clip=20.0,
-        normalise_mixer=True, mixer_bias=False, critic_hidden=256, target_interval=600,
+        mixer_bias=False, critic_hidden=256, target_interval=600,
     )  # fmt: skip
     assert agent(preset="paper").config == paper
     assert agent(preset="official").config == official

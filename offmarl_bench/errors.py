@@ -25,3 +25,7 @@ class SpecMismatch(OffmarlError, ValueError):
 
 class ConformanceError(OffmarlError, AssertionError):
     """A plug-in (agent, environment, dataset) that breaks the contract it claims to follow."""
+
+
+class EpisodeLost(OffmarlError, RuntimeError):
+    """An environment lost a running episode through nobody's fault; the same seeds may be played again."""

@@ -15,7 +15,7 @@ from typing import Any
 from offmarl_bench import provenance, registry
 from offmarl_bench.agent import Agent, make_config
 from offmarl_bench.budget import Budget, parse_budget
-from offmarl_bench.envs import get_spec, get_suite, split_id
+from offmarl_bench.envs import EMBEDDED, backend_suite, get_spec, get_suite, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import Executor
 from offmarl_bench.format.reader import read_metadata
@@ -65,6 +65,7 @@ def evaluate(agent: Agent, env_id: str, episodes: int = EPISODES, seed: int = 0,
 def plan_jobs(
     agents: Sequence[str], datasets: Sequence[str], seeds: Sequence[int], preset: str,
     overrides: Mapping[str, Any], budget: Budget, episodes: int, device: str, bar: bool, wandb: str | None = None,
+    backend: str = EMBEDDED,
 ) -> list[Job]:  # fmt: skip
     """All jobs, once everything that can be wrong with the request has been looked at."""
     if wandb is not None:
@@ -73,13 +74,18 @@ def plan_jobs(
     for given in datasets:
         path = find_dataset(given)
         spec, metadata = read_metadata(path)
-        get_spec(spec.id)  # raises now, not after hours of training, if nothing can play it
+        suite, map_name = split_id(spec.id)
+        played_in = backend_suite(suite, backend)
+        get_spec(spec.id)  # raises now, not after hours of training, if nothing can play it …
+        get_spec(f"{played_in}/{map_name}")
+        get_suite(played_in).backend()  # … and if the real game is not here
         name, content = str(metadata.get("dataset_id") or path.stem), metadata.get("content_hash")
         for wanted in agents:
             agent, _, own = wanted.partition("@")
             config = config_json(make_config(agent, spec.id, own or preset, overrides))
             command = ["offmarl-bench", "evaluate", agent, "--dataset", given, "--episodes", str(episodes)]
             command += ["--budget", str(budget), "--preset", own or preset]
+            command += [] if backend == EMBEDDED else ["--backend", backend]
             command += [part for k, v in overrides.items() for part in ("--set", f"{k}={v}")]
             jobs += [
                 Job(
@@ -87,6 +93,7 @@ def plan_jobs(
                     env_id=spec.id, digest=run_hash(agent, config, budget, content), seed=seed, budget=budget,
                     episodes=episodes, device=device, bar=bar, wandb=wandb,
                     command=shlex.join([*command, "--seeds", str(seed + 1)]),
+                    played_in="" if played_in == suite else played_in,
                 )
                 for seed in seeds
             ]  # fmt: skip
@@ -107,6 +114,7 @@ def benchmark(
     device: str = "cpu",
     progress: bool = True,
     wandb: str | None = None,
+    backend: str = EMBEDDED,
 ) -> list[Result]:
     """Train what has no finished run, score everything, store and return the results.
 
@@ -125,6 +133,8 @@ def benchmark(
         device: torch device to train on.
         progress: show bars on stderr if that is a terminal.
         wandb: project of Weights & Biases that gets the metrics of what is trained as well.
+        backend: what plays the final evaluation: ``embedded``, or ``sc2`` for the real game (suite ``smac-sc2``);
+            agents are trained, and their curves made, as always.
 
     Returns:
         One result per (dataset, agent, seed), in that order.
@@ -139,7 +149,7 @@ def benchmark(
     alone = workers == 1 and executor == "local"
     jobs = plan_jobs(
         agents, datasets, chosen, preset, overrides or {}, parse_budget(budget), episodes, device, progress and alone,
-        wandb,
+        wandb, backend,
     )  # fmt: skip
     runner: Executor = registry.resolve("executors", executor)(workers) if isinstance(executor, str) else executor
     found: dict[Path, Result] = {}

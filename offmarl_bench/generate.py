@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from offmarl_bench import provenance
 from offmarl_bench.atomic import write_atomic
-from offmarl_bench.envs import get_suite, split_id
+from offmarl_bench.envs import get_suite, lanes_of, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import Executor, LocalExecutor
 from offmarl_bench.format.reader import read_metadata
@@ -66,6 +66,8 @@ class Plan:
     out: Path
     notes: Mapping[str, Any]
     """More metadata; decides nothing."""
+    lanes: int = SHARD_EPISODES
+    """Episodes of a shard."""
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -74,7 +76,7 @@ class Plan:
         return {
             "environment": self.spec.id, "backend": self.backend, "recipe": str(self.recipe), "seed": self.seed,
             "episodes": self.episodes, "pool": self.pool.hash, "format_version": FORMAT_VERSION,
-            "shard_episodes": SHARD_EPISODES, "versions": versions,
+            "shard_episodes": self.lanes, "versions": versions,
         }  # fmt: skip
 
     @property
@@ -90,9 +92,9 @@ class Plan:
         return [
             Shard(
                 env_id=self.spec.id, recipe=self.recipe, pool=self.pool, seed=self.seed, episodes=self.episodes,
-                index=k, folder=folder, signature=digest,
+                index=k, folder=folder, signature=digest, size=self.lanes,
             )
-            for k in range(-(-self.episodes // SHARD_EPISODES))
+            for k in range(-(-self.episodes // self.lanes))
         ]  # fmt: skip
 
 
@@ -119,6 +121,7 @@ def _plan(
     return Plan(
         spec=spec, recipe=parsed, named=named, dataset=dataset, pool=chosen, episodes=episodes, seed=seed,
         backend=suite.backend(), out=path_of(dataset) if out is None else out, notes=notes,
+        lanes=lanes_of(env_id, SHARD_EPISODES),
     )  # fmt: skip
 
 

@@ -43,6 +43,6 @@ def runs_dir() -> Path:
     return home() / "runs"
 
 
-def results_dir() -> Path:
-    """Scores, one JSON file each."""
-    return home() / "results"
+def results_dir(played_in: str = "") -> Path:
+    """Scores, one JSON file each; those of agents played in another suite than their data's are kept apart."""
+    return home() / (f"results-{played_in}" if played_in else "results")

@@ -24,7 +24,7 @@ from offmarl_bench.budget import Budget
 from offmarl_bench.envs import get_suite, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.format.reader import read_metadata
-from offmarl_bench.home import runs_dir
+from offmarl_bench.home import results_dir, runs_dir
 from offmarl_bench.loader import Dataset, find_dataset, load_dataset
 from offmarl_bench.logs import read_curve, read_log
 from offmarl_bench.records import read_record
@@ -62,6 +62,13 @@ class Job:
     command: str
     wandb: str | None = None
     """Project of Weights & Biases that gets the metrics as well."""
+    played_in: str = ""
+    """Suite to score in, where that is not the data's own."""
+
+    @property
+    def played_id(self) -> str:
+        """Environment to score in."""
+        return f"{self.played_in}/{split_id(self.env_id)[1]}" if self.played_in else self.env_id
 
     @property
     def key(self) -> Path:
@@ -117,7 +124,7 @@ def _facts(job: Job) -> dict[str, Any]:
         "preset": job.preset,
         "overrides": job.overrides,
         "config": plan.config,
-        "env_id": job.env_id,
+        "env_id": job.played_id,
         "dataset": job.name,
         "dataset_hash": plan.dataset_hash,
         "run": job.digest,
@@ -128,14 +135,14 @@ def _facts(job: Job) -> dict[str, Any]:
         "train_seconds": record.seconds,
         "versions": provenance.versions(),
         "commit": provenance.commit(),
-        "backend": get_suite(split_id(job.env_id)[0]).backend(),
+        "backend": get_suite(split_id(job.played_id)[0]).backend(),
         "command": job.command,
     }
 
 
 def _stored(job: Job, facts: Mapping[str, Any]) -> Result | None:
     """The stored result of the same run, if playing again would only repeat it."""
-    path = result_file(job.key)
+    path = result_file(job.key, results_dir(job.played_in))
     if not path.exists():
         return None
     try:
@@ -179,7 +186,7 @@ def run_job(job: Job) -> Result | Failed:
 
 def _score(job: Job, facts: Mapping[str, Any]) -> Result:
     agent = load_agent(job.run_dir, job.device)
-    best, sampled = (play(agent, job.env_id, job.episodes, job.seed, greedy) for greedy in (True, False))
+    best, sampled = (play(agent, job.played_id, job.episodes, job.seed, greedy) for greedy in (True, False))
     result = Result(
         **facts,
         **_references(job),
@@ -189,7 +196,7 @@ def _score(job: Job, facts: Mapping[str, Any]) -> Result:
         stochastic_win_rate=sampled.win_rate,
         curve=tuple(read_curve(job.run_dir)),
     )
-    save_result(result)
+    save_result(result, results_dir(job.played_in))
     return result
 
 

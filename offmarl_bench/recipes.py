@@ -213,15 +213,24 @@ RECIPES: dict[tuple[str, str], NamedRecipe] = {
 }
 """Named recipes by (environment, quality)."""
 
+REAL_GAME = "-sc2"
+"""Suffix of a suite that plays another suite's maps in the real game: the same compositions."""
+
+
+def _recipes_of(env_id: str) -> str:
+    """The environment in ``RECIPES`` whose recipes ``env_id`` plays: its own, or those of the suite it stands for."""
+    suite, slash, map_name = env_id.rpartition("/")
+    return f"{suite.removesuffix(REAL_GAME)}{slash}{map_name}"
+
 
 def qualities(env_id: str) -> list[str]:
     """Names of the recipes of one environment."""
-    return [quality for env, quality in RECIPES if env == env_id]
+    return [quality for env, quality in RECIPES if env == _recipes_of(env_id)]
 
 
 def named_recipe(env_id: str, quality: str) -> NamedRecipe:
     """The recipe of that name. Raises UnknownName with the nearest."""
-    if (env_id, quality) not in RECIPES:
+    if (_recipes_of(env_id), quality) not in RECIPES:
         hint = "Or give a recipe of your own (see `offmarl-bench generate --help`)."
         raise registry.unknown(f"quality of {env_id}", quality, qualities(env_id), hint)
-    return RECIPES[env_id, quality]
+    return RECIPES[_recipes_of(env_id), quality]

@@ -8,6 +8,7 @@ its place, which is why whoever needs the same data from any number of workers c
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,8 +16,13 @@ from jaxtyping import Bool, Float32, Float64, Int, Shaped, UInt64
 
 from offmarl_bench.agent import Policy
 from offmarl_bench.envs.base import BatchedEnv
-from offmarl_bench.errors import ConformanceError, SpecMismatch
+from offmarl_bench.errors import ConformanceError, EpisodeLost, SpecMismatch
 from offmarl_bench.types import EnvSpec, Episode, Start, Step
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""How often the same seeds are played where an environment loses episodes through nobody's fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,8 @@ def rollout(
 ) -> Rollout:
     """Play one episode per seed to its end, all of them side by side.
 
+    Where the environment loses an episode (EpisodeLost), all are played again, with the same draws.
+
     Args:
         env: at least B lanes.
         policy: sees the unfinished lanes only.
@@ -120,11 +128,35 @@ def rollout(
         SpecMismatch: levels or members of another shape, or whatever the environment refuses (too many seeds, an
             illegal action).
         ConformanceError: an environment that lets an episode run beyond its own horizon.
+        EpisodeLost: episodes were lost ``ATTEMPTS`` times.
     """
     spec, b = env.spec, len(seeds)
     for name, table in (("levels", levels), ("members", members)):
         if table is not None and table.shape != (b, spec.N):
             raise SpecMismatch(f"rollout: {name} has shape {table.shape}, expected {(b, spec.N)}: one entry per slot")
+    before = generator.bit_generator.state
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _play(env, policy, seeds, generator, record, levels, members)
+        except EpisodeLost as e:
+            if attempt == ATTEMPTS:
+                raise
+            log.warning("%s (playing them again, attempt %d of %d)", e, attempt + 1, ATTEMPTS)
+            generator.bit_generator.state = before
+    raise EpisodeLost(f"{spec.id}: not played")  # not reached: the last attempt returns or raises
+
+
+def _play(
+    env: BatchedEnv,
+    policy: Policy,
+    seeds: UInt64[np.ndarray, " B"],
+    generator: np.random.Generator,
+    record: bool,
+    levels: Shaped[np.ndarray, "B N"] | None,
+    members: Shaped[np.ndarray, "B N"] | None,
+) -> Rollout:
+    """``rollout``, once."""
+    spec, b = env.spec, len(seeds)
     returns, lengths = np.zeros(b), np.zeros(b, np.int32)
     terminated, info = np.zeros(b, bool), dict[str, Shaped[np.ndarray, " B"]]()
     start = env.reset(seeds)

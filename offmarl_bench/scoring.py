@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from offmarl_bench.agent import Agent, Policy
-from offmarl_bench.envs import make_env
+from offmarl_bench.envs import lanes_of, make_env
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds
@@ -60,7 +60,8 @@ def play(agent: Scored, env_id: str, episodes: int, seed: int, greedy: bool, *, 
     """
     if episodes < 1:
         raise FormatError(f"{episodes} evaluation episodes: expected at least 1")
-    env = make_env(env_id, num_envs=min(episodes, MAX_LANES))
+    lanes = lanes_of(env_id, min(episodes, MAX_LANES))
+    env = make_env(env_id, num_envs=lanes)
     for name in ("N", "O", "S", "A", "discrete", "agent_types"):
         mine, theirs = getattr(agent.spec, name), getattr(env.spec, name)
         if mine != theirs:
@@ -71,8 +72,8 @@ def play(agent: Scored, env_id: str, episodes: int, seed: int, greedy: bool, *, 
     policy, generator = agent.policy(greedy=greedy), seeded(seed, purpose)
     returns, won = [], []
     with one_thread():
-        for first in range(0, episodes, MAX_LANES):
-            seeds = episode_seeds(seed, purpose, first, min(MAX_LANES, episodes - first))
+        for first in range(0, episodes, lanes):
+            seeds = episode_seeds(seed, purpose, first, min(lanes, episodes - first))
             played = rollout(env, policy, seeds, generator)
             returns.append(played.returns)
             if WON in played.info:

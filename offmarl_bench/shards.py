@@ -33,6 +33,7 @@ from offmarl_bench.types import LEVELS, EnvSpec
 log = logging.getLogger(__name__)
 
 SHARD_EPISODES = 256
+"""Episodes of a shard, unless the suite's lanes are costly (``envs.lanes_of``)."""
 MEMBERS, PLAY = 1, 2
 """Streams under (master seed, ``generate``, index): who plays an episode; a shard's random play."""
 KINDS = {"F32": "<f4", "I32": "<i4", "I16": "<i2", "I8": "|i1", "BOOL": "|b1"}
@@ -57,16 +58,18 @@ class Shard:
     """Where its file goes."""
     signature: str
     """Hash of the run's signature; a file with another one is from another run."""
+    size: int = SHARD_EPISODES
+    """Episodes of a whole shard, played side by side."""
 
     @property
     def first(self) -> int:
         """Index of its first episode."""
-        return self.index * SHARD_EPISODES
+        return self.index * self.size
 
     @property
     def count(self) -> int:
         """Number of its episodes."""
-        return min(SHARD_EPISODES, self.episodes - self.first)
+        return min(self.size, self.episodes - self.first)
 
     @property
     def path(self) -> Path:
@@ -96,8 +99,8 @@ def cast(shard: Shard) -> tuple[Int64[np.ndarray, "B N"], Int64[np.ndarray, "B N
 
 
 @functools.lru_cache(maxsize=1)
-def _env(env_id: str) -> BatchedEnv:
-    return make_env(env_id, SHARD_EPISODES)
+def _env(env_id: str, lanes: int) -> BatchedEnv:
+    return make_env(env_id, lanes)
 
 
 def play(shard: Shard) -> int:
@@ -110,7 +113,7 @@ def play(shard: Shard) -> int:
     torch.set_num_threads(1)  # sums over several threads differ in the last bit, and the data with them
     try:
         levels, members = cast(shard)
-        env = _env(shard.env_id)
+        env = _env(shard.env_id, shard.size)
         seeds = episode_seeds(shard.seed, "generate", shard.first, shard.count)
         played = rollout(
             env, shard.pool.policy(members), seeds, generator(shard.seed, "generate", shard.index, PLAY),

@@ -8,7 +8,16 @@ from pathlib import Path
 import click
 
 from offmarl_bench.cli.failures import Failure
-from offmarl_bench.cli.options import DEFAULT_EPISODES, DatasetName, examples, json_option, print_json, workers_option
+from offmarl_bench.cli.options import (
+    DEFAULT_EPISODES,
+    DatasetName,
+    backend_option,
+    examples,
+    json_option,
+    played_suite,
+    print_json,
+    workers_option,
+)
 from offmarl_bench.errors import FormatError
 
 log = logging.getLogger(__name__)
@@ -57,6 +66,7 @@ def _generate_dial(
         "offmarl-bench generate smac 2s3z --quality low",
         'offmarl-bench generate smac 2s3z --recipe "50%[s1r,s2r,z1r,z2r,z3r] + 50%[s1r,s2m,z1r,z2m,z3m]" --out mine.h5',
         "offmarl-bench generate smac 2s3z --imbalance 0.5             and its return-matched balanced twin",
+        "offmarl-bench generate smac 2s3z --quality low --backend sc2  in the real game",
     )
 )
 @click.argument("suite")
@@ -70,11 +80,13 @@ def _generate_dial(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Master seed.")
 @workers_option
 @click.option("--executor", default="local", show_default=True, help="What the work is spread over.")
+@backend_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file; default: in $OFFMARL_HOME.")
 @click.option("--overwrite", is_flag=True, help="Replace another dataset that is in the way.")
 def generate(
     suite: str, map_name: str, quality: str | None, recipe: str | None, imbalance: float | None, expert: str | None,
-    no_twin: bool, episodes: int, seed: int, workers: int, executor: str, out: Path | None, overwrite: bool,
+    no_twin: bool, episodes: int, seed: int, workers: int, executor: str, backend: str, out: Path | None,
+    overwrite: bool,
 ) -> None:  # fmt: skip
     """Generate a dataset of SUITE/MAP by playing trained policies in the composition of a recipe.
 
@@ -85,9 +97,10 @@ def generate(
         raise click.UsageError("--expert and --no-twin go with --imbalance")
     if sum(given is not None for given in (quality, recipe, imbalance)) != 1:
         raise click.UsageError("give one of --quality, --recipe and --imbalance, e.g. --quality low")
+    env_id = f"{played_suite(suite, backend)}/{map_name}"
     if imbalance is not None:
         _generate_dial(
-            f"{suite}/{map_name}", imbalance, expert, twin=not no_twin, episodes=episodes, seed=seed, workers=workers,
+            env_id, imbalance, expert, twin=not no_twin, episodes=episodes, seed=seed, workers=workers,
             executor=executor, out=out, overwrite=overwrite,
         )  # fmt: skip
         return
@@ -95,9 +108,9 @@ def generate(
     from offmarl_bench.generate import generate as run
 
     if recipe is not None:
-        _check_recipe(f"{suite}/{map_name}", recipe)
+        _check_recipe(env_id, recipe)
     path = run(
-        f"{suite}/{map_name}", recipe=recipe, quality=quality, episodes=episodes, seed=seed, workers=workers,
+        env_id, recipe=recipe, quality=quality, episodes=episodes, seed=seed, workers=workers,
         executor=registry.resolve("executors", executor)(workers), out=out, overwrite=overwrite,
     )  # fmt: skip
     click.echo(path)

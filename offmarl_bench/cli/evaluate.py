@@ -11,9 +11,11 @@ from offmarl_bench.cli.options import (
     DEFAULT_EPISODES,
     EVALUATION_EPISODES,
     DatasetName,
+    backend_option,
     device_name,
     examples,
     json_option,
+    played_suite,
     print_json,
     settings,
     training_options,
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 FIRST = ("smac/2s3z", "low")
 """What is generated when there is no dataset at all."""
+REAL = "smac"
+"""The suite that has another backend than the embedded one."""
 FORMATS = ("text", "md", "latex", "csv", "json", "html", "marl-eval")
 
 
@@ -49,21 +53,25 @@ def _datasets(given: tuple[str, ...], workers: int) -> list[str]:
         "offmarl-bench evaluate sit",
         "offmarl-bench evaluate bc sit --dataset smac/2s3z/low --seeds 3 --budget quick",
         "offmarl-bench evaluate sit@paper --dataset smac/2s3z/low --set hidden=32",
+        "offmarl-bench evaluate sit --dataset smac/2s3z/low --backend sc2",
     )
 )
 @click.argument("agents", nargs=-1, required=True, metavar="AGENT...")
 @click.option("--dataset", "datasets", type=DatasetName(), multiple=True, help="Repeatable; default: all there are.")
 @click.option("--episodes", type=click.IntRange(min=1), default=EVALUATION_EPISODES, show_default=True)
 @click.option("--executor", default="local", show_default=True, help="What the runs are spread over.")
+@backend_option
 @training_options
 @json_option
 def evaluate(
-    agents: tuple[str, ...], datasets: tuple[str, ...], episodes: int, executor: str, seeds: int, budget: str | int,
-    preset: str, pairs: tuple[tuple[str, Any], ...], device: str, workers: int, wandb: str | None, as_json: bool,
+    agents: tuple[str, ...], datasets: tuple[str, ...], episodes: int, executor: str, backend: str, seeds: int,
+    budget: str | int, preset: str, pairs: tuple[tuple[str, Any], ...], device: str, workers: int, wandb: str | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Train what has no finished run, play, and print a report in the layout of the paper's Table 1.
 
     Without --dataset every dataset under $OFFMARL_HOME is taken; where there is none, smac/2s3z/low is generated.
+    With --backend sc2 agents are trained as always and scored in the real game; `table --backend sc2` shows those.
     """
     from offmarl_bench.evaluation import benchmark
     from offmarl_bench.report import build_report
@@ -73,6 +81,7 @@ def evaluate(
     results = benchmark(
         list(agents), _datasets(datasets, workers), seeds=seeds, episodes=episodes, budget=budget, workers=workers,
         executor=executor, preset=preset, overrides=overrides, device=device_name(device), wandb=wandb,
+        backend=backend,
     )  # fmt: skip
     if as_json:
         from offmarl_bench.records import to_json
@@ -85,13 +94,17 @@ def evaluate(
 @click.command(epilog=examples("offmarl-bench table", "offmarl-bench table --format latex --dataset smac/2s3z/low-v1"))
 @click.option("--format", "layout", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--dataset", "datasets", type=DatasetName(), multiple=True, help="Repeatable; default: all results.")
-def table(layout: str, datasets: tuple[str, ...]) -> None:
+@backend_option
+def table(layout: str, datasets: tuple[str, ...], backend: str) -> None:
     """Print the stored results as a table: Behavior, the agents, the paper's value beside."""
+    from offmarl_bench.envs import EMBEDDED
+    from offmarl_bench.home import results_dir
     from offmarl_bench.report import build_report
     from offmarl_bench.report_formats import render
     from offmarl_bench.results import load_results, of_datasets
 
-    results = of_datasets(load_results(), datasets) if datasets else load_results()
+    results = load_results(results_dir("" if backend == EMBEDDED else played_suite(REAL, backend)))
+    results = of_datasets(results, datasets) if datasets else results
     if layout == "marl-eval":
         from offmarl_bench.marl_eval import to_marl_eval
 

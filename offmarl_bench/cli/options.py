@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from offmarl_bench.errors import FormatError, OffmarlError
+from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -154,6 +154,24 @@ def workers_option(command: F) -> F:
         "--workers", type=click.IntRange(min=1), default=cores, show_default="all cores",
         help="Processes. Changes how long it takes, never the result.",
     )(command)  # fmt: skip
+
+
+def backend_option(command: F) -> F:
+    """``--backend``."""
+    return click.option(
+        "--backend", type=click.Choice(["embedded", "sc2"]), default="embedded", show_default=True,
+        help="What plays smac's maps: our engine, or the real game (suite smac-sc2; see docs/sc2.md).",
+    )(command)  # fmt: skip
+
+
+def played_suite(suite: str, backend: str) -> str:
+    """The suite that plays SUITE's maps by a backend. Raises BadParameter where there is none."""
+    from offmarl_bench.envs import backend_suite
+
+    try:
+        return backend_suite(suite, backend)
+    except UnknownName as e:
+        raise click.BadParameter(str(e), param_hint="--backend") from e
 
 
 def training_options(command: F) -> F:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from offmarl_bench.cli.options import examples, json_option, print_json
+from offmarl_bench.cli.options import backend_option, examples, json_option, played_suite, print_json
 from offmarl_bench.errors import FormatError
 
 
@@ -28,6 +28,7 @@ def _usage(option: str) -> Iterator[None]:
         'offmarl-bench play smac 2s3z --recipe "100%[s1r,s2e,z1r,z2e,z3e]" --seed 3 --gif mixed.gif',
         "offmarl-bench play smac 2s3z --recipe low --gif low.gif --json",
         "offmarl-bench play smac 2s3z --policy sit --gif sit.gif",
+        "offmarl-bench play smac 2s3z --policy expert --backend sc2 --gif real.gif",
     )
 )
 @click.argument("suite")
@@ -40,10 +41,12 @@ def _usage(option: str) -> Iterator[None]:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides start and play.")
 @click.option("--gif", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file to write.")
 @click.option("--fps", type=click.FloatRange(0.5, 50), default=6.0, show_default=True, help="Steps shown per second.")
+@backend_option
 @json_option
 def play(
-    suite: str, map_name: str, policy: str | None, recipe: str | None, seed: int, gif: Path, fps: float, as_json: bool
-) -> None:
+    suite: str, map_name: str, policy: str | None, recipe: str | None, seed: int, gif: Path, fps: float, backend: str,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Play one episode of SUITE/MAP and draw it as an animated GIF.
 
     Agents are coloured by who plays them: random, medium, expert. Environments that offer no picture of themselves
@@ -57,7 +60,7 @@ def play(
     from offmarl_bench.render.gif import check_target, write_gif
     from offmarl_bench.render.players import choose_players
 
-    env_id = f"{suite}/{map_name}"
+    env_id = f"{played_suite(suite, backend)}/{map_name}"
     with _usage("--gif"):
         check_target(gif, fps)
     if recipe is not None and "%" in recipe:

@@ -31,12 +31,11 @@ def pool_train(
     """
     from dataclasses import replace
 
-    from offmarl_bench.online import training_of
-    from offmarl_bench.pool_train import PoolTraining, train_pool
+    from offmarl_bench.pool_train import pool_training_of, train_pool
 
-    online = training_of(suite)
-    online = online if steps is None else replace(online, steps=steps)
-    config = PoolTraining(seeds=tuple(range(seeds)), online=online)
+    own = pool_training_of(suite)
+    online = own.online if steps is None else replace(own.online, steps=steps)
+    config = replace(own, seeds=tuple(range(seeds)), online=online)
     click.echo(train_pool(f"{suite}/{map_name}", config, workers=workers, out=out))
 
 
@@ -71,7 +70,7 @@ def pool_show(suite: str, map_name: str, plot: Path | None, as_json: bool) -> No
     medium, expert = found.thresholds
     click.echo(
         f"random play {found.low:.2f}, best {found.high:.2f}; medium from {medium:.2f}, expert from {expert:.2f}; "
-        f"members play with ε = {found.epsilon}"
+        f"members play with {found.exploration}"
     )
     header = ("member", "level", "return", "± std", "wins", "episodes", "seed", "steps")
     rows = [(m.name, m.level, m.return_mean, m.return_std, m.win_rate, m.episodes, m.seed, m.steps) for m in members]

@@ -149,8 +149,10 @@ class ParallelFace(ParallelEnv[str, Any, Any]):  # type: ignore[misc]  # petting
         """Nothing to show: there is no picture."""
 
     def close(self) -> None:
-        """Nothing to release."""
+        """End whatever the environment runs outside of this process."""
         self.agents = []
+        if hasattr(self._env, "close"):
+            self._env.close()
 
 
 def parallel_env(env_id: str, *, strict: bool = False) -> ParallelFace:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from offmarl_bench import registry
 from offmarl_bench.agent import Policy
-from offmarl_bench.envs import get_spec, split_id
+from offmarl_bench.envs import get_spec, plays_as, split_id
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch
 from offmarl_bench.home import runs_dir
 from offmarl_bench.policies import UniformPolicy
@@ -100,10 +100,8 @@ def _trained(spec: EnvSpec, name: str) -> Cast:
 
 
 def _newest_run(spec: EnvSpec, name: str) -> Path:
-    suite, map_name = split_id(spec.id)
-    found = [
-        p.parent for p in (runs_dir() / suite / map_name).rglob(RECORD) if p.parents[2].name.partition("@")[0] == name
-    ]
+    places = [runs_dir().joinpath(*split_id(env_id)) for env_id in (spec.id, plays_as(spec.id)) if env_id]
+    found = [p.parent for place in places for p in place.rglob(RECORD) if p.parents[2].name.partition("@")[0] == name]
     if not found:
         hint = f"; qualities: {', '.join(qualities(spec.id))}" if qualities(spec.id) else ""
         raise OffmarlError(

@@ -1,0 +1,1 @@
+"""A stand-in for the package `smac`, for machines without StarCraft II."""

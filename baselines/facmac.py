@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from baselines.draws import normal
 from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_phase
-from offmarl_bench.continuous import DETERMINISTIC, ContinuousActor, ContinuousCritic, only_real, real_components
+from offmarl_bench.continuous import DETERMINISTIC, ContinuousActor, ContinuousCritic, only_real, real_components, tamed
 from offmarl_bench.continuous_policy import ContinuousSlotPolicy
 from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.flat import FlatBatch, flatten
@@ -128,7 +128,7 @@ class TeamCritic(nn.Module):
     def forward(self, data: FlatBatch, rows: Int[Tensor, " M"], actions: Float[Tensor, "M N A"]) -> Float[Tensor, " M"]:
         """Value of these joint actions at these observations."""
         q = self.own.value(read(self.own, data, rows), actions)
-        total: Tensor = self.mixer(q, data.state[rows])
+        total: Tensor = self.mixer(q, tamed(data.state[rows]))
         return total
 
 
@@ -157,8 +157,8 @@ class FacMAC(Agent):
         self.register_buffer("real", real_components(spec), persistent=False)
         self.real: Bool[Tensor, "N A"]
         self.optimizers = {
-            "actor": torch.optim.Adam(self.actor.parameters(), lr=config.actor_lr),
-            "critics": torch.optim.Adam(self.critics.parameters(), lr=config.critic_lr),
+            "actor": torch.optim.Adam(self.actor.parameters(), lr=config.actor_lr, fused=True),
+            "critics": torch.optim.Adam(self.critics.parameters(), lr=config.critic_lr, fused=True),
         }
         self.updates = 0
 

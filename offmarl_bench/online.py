@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -26,15 +25,14 @@ from tqdm import tqdm
 from offmarl_bench.agent import Agent, Metrics, make_agent
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.checkpoint import Position, load_checkpoint, save_checkpoint
-from offmarl_bench.collate import collate
 from offmarl_bench.envs import make_env
 from offmarl_bench.envs.base import BatchedEnv
 from offmarl_bench.errors import FormatError, OffmarlError
-from offmarl_bench.policies import SlotPolicy
-from offmarl_bench.pool import save_joint
+from offmarl_bench.joints import Joint, save_joint
+from offmarl_bench.replay import Replay, WindowReplay
 from offmarl_bench.rollout import Rollout, rollout
 from offmarl_bench.seeding import generator, sequence
-from offmarl_bench.types import Batch, EnvSpec, Episode
+from offmarl_bench.types import Batch
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ ONLINE_AGENTS = {True: "qmix", False: "facmac"}
 WIN = "battle_won"
 """Key of ``info`` that says whether an episode was won."""
 CURVE, SETTINGS, SNAPSHOTS = "curve.jsonl", "settings.json", "snapshots"
-PLAY, TEST, REFILL, DRAWS = range(4)
+PLAY, TEST, REFILL, DRAWS, TORCH = range(5)
 """Streams of randomness of one training seed; no two share an episode."""
 
 
@@ -58,10 +56,13 @@ class OnlineTraining:
     updates_per_episode: float = 0.25
     """Gradient steps for each episode played (PyMARL: 1). Play is cheap here and updates are not."""
     batch_size: int = 32
-    """Episodes an update."""
+    """Episodes, or windows, an update."""
+    window: int = 0
+    """Greatest number of steps of what is learnt from: 0 for whole episodes, 1 for single transitions."""
     replay: int = 5_000
     """Episodes kept."""
     epsilon_start: float = 1.0
+    """Exploration at first: ε of ε-greedy play, or the standard deviation of the noise on continuous actions."""
     epsilon_end: float = 0.05
     epsilon_steps: int = 50_000
     """Environment steps over which ε falls linearly from start to end."""
@@ -82,12 +83,14 @@ class OnlineTraining:
         for name in ("steps", "lanes", "batch_size", "replay", "save_every", "test_every", "test_episodes"):
             if getattr(self, name) < 1:
                 raise FormatError(f"online training: {name} is {getattr(self, name)!r}, expected at least 1")
+        if self.window < 0:
+            raise FormatError(f"online training: window is {self.window!r}, expected at least 0")
         if not self.updates_per_episode > 0:
             raise FormatError(f"online training: updates_per_episode is {self.updates_per_episode!r}, expected above 0")
-        if self.replay < max(self.batch_size, self.lanes):
+        least = self.lanes if self.window else max(self.batch_size, self.lanes)
+        if self.replay < least:
             raise FormatError(
-                f"online training: replay is {self.replay} episodes, expected at least batch_size and lanes "
-                f"({max(self.batch_size, self.lanes)})"
+                f"online training: replay is {self.replay} episodes, expected at least batch_size and lanes ({least})"
             )
 
     def epsilon(self, step: int) -> float:
@@ -117,28 +120,6 @@ class OnlineAgent(Protocol):
     def update(self, batch: Batch) -> Metrics:
         """One gradient step."""
         ...
-
-
-class Replay:
-    """The latest episodes, drawn uniformly without replacement within a batch."""
-
-    def __init__(self, spec: EnvSpec, size: int) -> None:
-        self.spec = spec
-        self._episodes: deque[Episode] = deque(maxlen=size)
-
-    def __len__(self) -> int:
-        return len(self._episodes)
-
-    def add(self, episodes: Iterable[Episode]) -> None:
-        """Append; the oldest give way."""
-        self._episodes.extend(episodes)
-
-    def sample(self, n: int, generator: np.random.Generator, device: torch.device | str = "cpu") -> Batch:
-        """``n`` different episodes, padded to the longest of them. Raises FormatError if there are fewer."""
-        if n > len(self):
-            raise FormatError(f"a batch of {n} episodes from a replay that holds {len(self)}; play more first")
-        chosen = generator.choice(len(self), n, replace=False, shuffle=False)
-        return collate([self._episodes[k] for k in chosen], self.spec, device=device)
 
 
 def stream_seeds(seed: int, stream: int, first: int, count: int) -> UInt64[np.ndarray, " B"]:
@@ -183,10 +164,10 @@ class SeedRun:
         spec = self.env.spec
         name = config.agent or ONLINE_AGENTS[spec.discrete]
         self.agent: Agent = make_agent(name, spec, seed=seed, **config.settings)
-        if not isinstance(self.agent, OnlineAgent) or not isinstance(self.agent.policy(), SlotPolicy):
+        if not isinstance(self.agent, OnlineAgent) or not isinstance(self.agent.policy(), Joint):
             raise OffmarlError(f"agent {name!r} cannot be trained online: it needs update(batch) and a SlotPolicy")
         self.update: Callable[[Batch], Metrics] = self.agent.update
-        self.replay = Replay(spec, config.replay)
+        self.replay = WindowReplay(spec, config.replay, config.window) if config.window else Replay(spec, config.replay)
         self.generator = generator(seed, "pool", DRAWS)
         self.rollouts, self.steps, self.owed = 0, 0, 0.0
         self.curve: list[dict[str, Any]] = []
@@ -197,9 +178,9 @@ class SeedRun:
             self._snapshot()
             self._test()
 
-    def _policy(self, epsilon: float) -> SlotPolicy:
+    def _policy(self, epsilon: float) -> Joint:
         policy = self.agent.policy(greedy=True)
-        if not isinstance(policy, SlotPolicy):
+        if not isinstance(policy, Joint):
             raise OffmarlError(f"agent {self.agent.name!r} cannot be trained online: its policy is not a SlotPolicy")
         return policy.exploring(epsilon)
 
@@ -275,7 +256,7 @@ class SeedRun:
         self.owed += config.lanes * config.updates_per_episode
         while self.owed >= 1.0:
             self.owed -= 1.0
-            if len(self.replay) >= config.batch_size:
+            if config.window or len(self.replay) >= config.batch_size:
                 batch = self.replay.sample(config.batch_size, self.generator, self.agent.device)
                 self.last_metrics = self.update(batch)
         over = self.steps >= config.steps
@@ -300,11 +281,17 @@ def train_seed(env_id: str, seed: int, config: OnlineTraining, directory: Path, 
         FormatError: the folder holds a run with other settings, or is damaged.
         OffmarlError: an agent that cannot be trained online.
     """
-    run = SeedRun(env_id, seed, config, directory)
+    with torch.random.fork_rng(devices=[]):  # an agent's update draws from torch's own generator, as in `train`
+        torch.manual_seed(int(sequence(seed, "pool", TORCH).generate_state(1, np.uint64)[0]))
+        _train(SeedRun(env_id, seed, config, directory), bar)
+    return directory
+
+
+def _train(run: SeedRun, bar: int) -> None:
+    config = run.config
     with tqdm(total=config.steps, initial=min(run.steps, config.steps), position=bar, unit=" steps", disable=None,
-              desc=f"seed {seed}", smoothing=0.1) as progress:  # fmt: skip
+              desc=f"seed {run.seed}", smoothing=0.1) as progress:  # fmt: skip
         while run.steps < config.steps:
             progress.update(run.advance())
             shown = {"return": run.latest.get("return_mean"), "won": run.latest.get("win_rate")}
             progress.set_postfix({k: f"{v:.2f}" for k, v in shown.items() if v is not None}, refresh=False)
-    return directory

@@ -7,26 +7,22 @@ network is built, numbers are finite, every member matches its recorded fingerpr
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int, Shaped
-from torch import Tensor
 
 from offmarl_bench.atomic import write_atomic
-from offmarl_bench.checkpoint import load_weights, read_tensors, write_tensors
-from offmarl_bench.envs import get_spec, split_id
+from offmarl_bench.envs import get_spec, plays_as, split_id
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
 from offmarl_bench.home import home
-from offmarl_bench.nn import Actor
-from offmarl_bench.policies import SlotPolicy
+from offmarl_bench.joints import Joint, fingerprint, load_joint, play_jointly, save_joint
 from offmarl_bench.records import json_digest
 from offmarl_bench.types import LEVELS, EnvSpec
 
@@ -36,9 +32,7 @@ SHIPPED = Path(__file__).resolve().parent / "pools"
 """Pools that come with the package."""
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.safetensors")
 MAX_JSON_BYTES = 1 << 24
-MAX_MEMBER_BYTES = 1 << 26
 MAX_MEMBERS = 1 << 12
-MAX_HIDDEN = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +66,8 @@ class Pool:
     spec: EnvSpec
     members: tuple[Member, ...]
     epsilon: float
-    """ε that members play with, so that every legal action has a positive probability."""
+    """How members explore, so that every legal action has a positive probability: ε of ε-greedy play, or the standard
+    deviation of the noise on continuous actions."""
     low: float
     """Mean return of uniformly random play: reference score 0."""
     high: float
@@ -81,13 +76,18 @@ class Pool:
     """Returns at which ``medium`` and ``expert`` begin."""
     provenance: dict[str, Any] = field(default_factory=dict)
     """How it was made: command, commit, versions, settings, learning curves."""
-    joints: tuple[SlotPolicy, ...] = ()
+    joints: tuple[Joint, ...] = ()
     """The members' networks, in the order of ``members``."""
 
     @property
     def env_id(self) -> str:
         """``suite/map``."""
         return self.spec.id
+
+    @property
+    def exploration(self) -> str:
+        """How members explore, for people."""
+        return f"ε = {self.epsilon:g}" if self.spec.discrete else f"noise of σ = {self.epsilon:g}"
 
     @property
     def reference_random(self) -> float:
@@ -121,7 +121,7 @@ class Pool:
         """Index into ``LEVELS`` of every member, int8."""
         return np.array([LEVELS.index(m.level) for m in self.members], np.int8)
 
-    def policy(self, members: Shaped[np.ndarray, "*B N"]) -> SlotPolicy:
+    def policy(self, members: Shaped[np.ndarray, "*B N"]) -> Joint:
         """Play in which agent n of lane b takes its own slot of member ``members[b, n]``.
 
         Raises:
@@ -138,66 +138,7 @@ class Pool:
         first = np.cumsum([0, *(len(j.actors) for j in self.joints)])
         slots = np.stack([j.assignment for j in self.joints])  # (M, N): which of a member's networks plays a slot
         actors = [a for j in self.joints for a in j.actors]
-        return SlotPolicy(self.spec, actors, first[table] + slots[table, np.arange(self.spec.N)], epsilon=self.epsilon)
-
-
-def fingerprint(policy: SlotPolicy) -> str:
-    """SHA-256 over the networks of a joint policy and who plays which slot."""
-    total = hashlib.sha256(json.dumps([[a.describe() for a in policy.actors], policy.assignment.tolist()]).encode())
-    for actor in policy.actors:
-        for name, tensor in sorted(actor.state_dict().items()):
-            total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            total.update(tensor.cpu().contiguous().numpy().tobytes())
-    return total.hexdigest()
-
-
-def save_joint(path: Path, policy: SlotPolicy) -> None:
-    """Write the networks of a joint policy and who plays which slot. Raises OffmarlError."""
-    tensors = {f"{k}/{name}": t for k, a in enumerate(policy.actors) for name, t in a.state_dict().items()}
-    header = {"actors": [a.describe() for a in policy.actors], "assignment": policy.assignment.tolist()}
-    write_tensors(path, tensors, header)
-
-
-def _actor(raw: object, spec: EnvSpec, where: Path) -> Actor:
-    """An actor of the described shape, if that shape fits the environment."""
-    known = {"obs_size": int, "n_actions": int, "hidden": int, "n_ids": int, "last_action": bool}
-    if not isinstance(raw, dict) or set(raw) != set(known) or any(type(raw[k]) is not t for k, t in known.items()):
-        raise FormatError(f"{where}: actor description {raw!r}, expected {sorted(known)}")
-    if (raw["obs_size"], raw["n_actions"]) != (spec.O, spec.A) or raw["n_ids"] not in (0, spec.N):
-        raise FormatError(f"{where}: actor {raw!r} does not fit {spec.id}: O={spec.O}, A={spec.A}, N={spec.N}")
-    if not 1 <= raw["hidden"] <= MAX_HIDDEN:
-        raise FormatError(f"{where}: actor width {raw['hidden']}, expected 1 to {MAX_HIDDEN}")
-    return Actor(**raw)
-
-
-def load_joint(path: Path, spec: EnvSpec, epsilon: float = 0.0) -> SlotPolicy:
-    """Read what ``save_joint`` wrote.
-
-    Raises:
-        FormatError: a damaged or foreign file, or networks for another environment.
-    """
-    if path.exists() and path.stat().st_size > MAX_MEMBER_BYTES:
-        raise FormatError(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_MEMBER_BYTES}")
-    tensors, header = read_tensors(path)
-    described, assignment = header.get("actors"), header.get("assignment")
-    if not isinstance(described, list) or not 1 <= len(described) <= spec.N:
-        raise FormatError(f"{path}: expected a list of 1 to {spec.N} actors")
-    whole = isinstance(assignment, list) and all(type(k) is int and 0 <= k < len(described) for k in assignment)
-    if not whole or len(assignment or []) != spec.N:
-        raise FormatError(f"{path}: assignment {assignment!r}, expected {spec.N} numbers below {len(described)}")
-    actors = [_actor(raw, spec, path) for raw in described]
-    parts: list[dict[str, Tensor]] = [{} for _ in actors]
-    for name, tensor in tensors.items():
-        k, _, rest = name.partition("/")
-        if k not in map(str, range(len(actors))):
-            raise FormatError(f"{path}: unexpected tensor {name!r}")
-        if not tensor.isfinite().all():
-            raise FormatError(f"{path}: tensor {name!r} holds numbers that are not finite")
-        parts[int(k)][rest] = tensor
-    for actor, part in zip(actors, parts, strict=True):
-        load_weights(actor, part, path)
-        actor.requires_grad_(False)
-    return SlotPolicy(spec, actors, np.array(assignment), epsilon=epsilon)
+        return play_jointly(self.spec, actors, first[table] + slots[table, np.arange(self.spec.N)], self.epsilon)
 
 
 def save_pool(pool: Pool, directory: Path) -> Path:
@@ -296,6 +237,14 @@ def _load(directory: Path, spec: EnvSpec) -> Pool:
     )
 
 
+def _adopt(pool: Pool, spec: EnvSpec) -> Pool:
+    """The pool of another simulator of the same thing; its returns were measured there. Raises FormatError."""
+    if replace(pool.spec, id=spec.id) != spec:
+        raise FormatError(f"the pool of {pool.env_id} does not fit {spec.id}: their specs differ in more than the id")
+    joints = tuple(play_jointly(spec, j.actors, j.assignment, pool.epsilon) for j in pool.joints)
+    return replace(pool, spec=spec, joints=joints, provenance=pool.provenance | {"measured_on": pool.env_id})
+
+
 def pools_dir() -> Path:
     """Where ``pool train`` puts pools unless told otherwise: ``$OFFMARL_HOME/pools``."""
     return home() / "pools"
@@ -303,6 +252,8 @@ def pools_dir() -> Path:
 
 def load_pool(env_id: str, directory: Path | None = None) -> Pool:
     """The pool of an environment: from ``directory`` if given, else the user's own, else the one shipped.
+
+    An environment without one takes that of the environment it ``plays_as``: ``smac-sc2/2s3z`` that of ``smac/2s3z``.
 
     Raises:
         UnknownName: no such environment, or no pool of it anywhere.
@@ -314,6 +265,9 @@ def load_pool(env_id: str, directory: Path | None = None) -> Pool:
     for place in places:
         if (place / POOL_FILE).is_file():
             return _load(place, spec)
+    other = plays_as(env_id)
+    if other is not None and directory is None:
+        return _adopt(load_pool(other), spec)
     looked = ", ".join(map(str, places))
     raise UnknownName(
         f"no policy pool of {env_id}: looked in {looked}; make one with `offmarl-bench pool train {suite} {map_name}`"

@@ -40,7 +40,7 @@ def plot_pool(pool: Pool, path: Path) -> None:
     for level, colour in COLOURS.items():
         there = [m for m in pool.members if m.level == level]
         returns.scatter([m.steps / MILLION for m in there], [m.return_mean for m in there], s=28, color=colour,
-                        zorder=3, edgecolors="white", label=f"{level} members (ε = {pool.epsilon})")  # fmt: skip
+                        zorder=3, edgecolors="white", label=f"{level} members ({pool.exploration})")  # fmt: skip
     for bound in pool.thresholds:
         returns.axhline(bound, color="grey", linewidth=0.8, linestyle=":")
     returns.axhline(pool.low, color="grey", linewidth=0.8, linestyle="--", label="uniformly random play")

@@ -21,9 +21,10 @@ from offmarl_bench.envs import get_spec, get_suite, make_env, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import LocalExecutor
 from offmarl_bench.home import runs_dir
+from offmarl_bench.joints import fingerprint, load_joint
 from offmarl_bench.online import CURVE, SNAPSHOTS, OnlineTraining, read_json_lines, score, train_seed, training_of
 from offmarl_bench.policies import UniformPolicy
-from offmarl_bench.pool import Member, Pool, fingerprint, load_joint, pools_dir, save_pool
+from offmarl_bench.pool import Member, Pool, pools_dir, save_pool
 from offmarl_bench.provenance import commit, versions
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds, generator
@@ -57,7 +58,8 @@ class PoolTraining:
     reference_episodes: int = 1024
     """Episodes of uniformly random play, the lower end of the range."""
     play_epsilon: float = 0.05
-    """ε that members play with, here and in every dataset."""
+    """How members explore, here and in every dataset: ε, or the standard deviation of the noise on continuous
+    actions."""
     members_per_level: int = 8
     """Greatest number of members of a level."""
     split: tuple[float, float] | None = None
@@ -83,6 +85,16 @@ class PoolTraining:
         )  # fmt: skip
         first = max(self.seeds) + 1
         return dict.fromkeys(self.seeds, self.online) | dict.fromkeys(range(first, first + self.early_seeds), brief)
+
+
+MAMUJOCO = PoolTraining(play_epsilon=0.1, early_steps=8_000, early_save_every=1_000)
+"""The robots: the noise is FacMAC's own; a few episodes of learning leave the random level."""
+
+
+def pool_training_of(suite: str) -> PoolTraining:
+    """How the pools of a suite are made."""
+    online = training_of(suite)
+    return replace(MAMUJOCO, online=online) if suite == "mamujoco" else PoolTraining(online=online)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +258,7 @@ def train_pool(
         OffmarlError: the result lacks a level, or cannot be written.
     """
     suite, map_name = split_id(env_id)
-    config = config or PoolTraining(online=training_of(suite))
+    config = config or pool_training_of(suite)
     get_spec(env_id)
     work = work_dir or runs_dir() / "pools" / suite / map_name
     target = out or pools_dir() / suite / map_name

@@ -14,21 +14,22 @@ import torch
 from offmarl_bench.agent import Agent, Phase
 from offmarl_bench.envs import get_spec
 from offmarl_bench.errors import FormatError, OffmarlError
+from offmarl_bench.joints import load_joint
 from offmarl_bench.loader import Dataset
 from offmarl_bench.nn import Actor
 from offmarl_bench.online import (
     CURVE,
     SNAPSHOTS,
     OnlineTraining,
-    Replay,
     SeedRun,
     snapshot_name,
     stream_seeds,
     train_seed,
 )
 from offmarl_bench.policies import SlotPolicy
-from offmarl_bench.pool import load_joint, load_pool
+from offmarl_bench.pool import load_pool
 from offmarl_bench.pool_train import Measured, PoolTraining, assemble, choose, measure, random_reference, train_pool
+from offmarl_bench.replay import Replay
 from offmarl_bench.types import EnvSpec
 
 SPEC = get_spec("toy/signals")

@@ -14,6 +14,7 @@ import torch
 from offmarl_bench.checkpoint import write_tensors
 from offmarl_bench.envs import get_spec, make_env
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
+from offmarl_bench.joints import fingerprint, load_joint, play_jointly, save_joint
 from offmarl_bench.nn import Actor
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.pool import (
@@ -21,11 +22,8 @@ from offmarl_bench.pool import (
     SHIPPED,
     Member,
     Pool,
-    fingerprint,
-    load_joint,
     load_pool,
     pools_dir,
-    save_joint,
     save_pool,
 )
 from offmarl_bench.pool_plot import plot_pool
@@ -228,7 +226,7 @@ def test_member_files_with_odd_tensors(tmp_path: Path, monkeypatch: pytest.Monke
     bad = {"0/net.head.bias": torch.full((SPEC.A,), torch.nan)}
     with pytest.raises(FormatError, match=r"'0/net\.head\.bias' holds numbers that are not finite"):
         load_joint(write(tmp_path / "b.safetensors", bad), SPEC)
-    monkeypatch.setattr("offmarl_bench.pool.MAX_MEMBER_BYTES", 10)
+    monkeypatch.setattr("offmarl_bench.joints.MAX_MEMBER_BYTES", 10)
     with pytest.raises(FormatError, match="bytes, expected at most 10"):
         load_joint(tmp_path / "b.safetensors", SPEC)
 
@@ -264,6 +262,6 @@ def test_the_shipped_pool_of_2s3z_is_what_the_design_asks_for() -> None:
     assert len({m.seed for m in pool.members if m.steps == 0}) >= 3
     best = pool.members_of("expert")[-1]
     env = make_env("smac/2s3z", 64)
-    greedy = SlotPolicy(env.spec, [pool.joints[best].actors[0]], np.zeros(env.spec.N, np.int64))
+    greedy = play_jointly(env.spec, [pool.joints[best].actors[0]], np.zeros(env.spec.N, np.int64))
     played = rollout(env, greedy, episode_seeds(0, "verify", 0, 64), np.random.default_rng(0))
     assert played.info["battle_won"].mean() > 0.9

@@ -71,7 +71,11 @@ class BC(Agent):
         self.actor = Actor(spec.O, spec.A, config.hidden, n_ids=spec.N if config.agent_id else 0)
         self.optimizers = {
             "actor": torch.optim.RMSprop(
-                self.actor.parameters(), lr=config.learning_rate, alpha=config.rms_alpha, eps=config.rms_eps
+                self.actor.parameters(),
+                lr=config.learning_rate,
+                alpha=config.rms_alpha,
+                eps=config.rms_eps,
+                foreach=True,
             )
         }
 

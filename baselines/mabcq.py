@@ -133,7 +133,7 @@ class MABCQ(Agent):
             "values": [*self.actor.parameters(), *self.mixer.parameters()],
         }
         self.optimizers = {
-            name: torch.optim.RMSprop(p, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps)
+            name: torch.optim.RMSprop(p, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps, foreach=True)
             for name, p in learnt.items()
         }
 

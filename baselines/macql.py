@@ -35,7 +35,7 @@ from baselines.macql_equations import cql_loss, team_gap
 from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
-from offmarl_bench.ops import masked_argmax, masked_logits, take, td_target
+from offmarl_bench.ops import backup, masked_argmax, masked_logits, take
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -65,12 +65,7 @@ def tree_backup(
         gamma: discount γ.
         lam: λ.
     """
-    out, later = torch.empty_like(value), taken[:, -1]
-    for t in range(reward.shape[1] - 1, -1, -1):
-        going_on = (lam * (later - taken[:, t])).masked_fill(~trace[:, t], 0.0)
-        later = td_target(reward[:, t], value[:, t] + going_on, terminated[:, t], gamma)
-        out[:, t] = later
-    return out
+    return backup(reward, value, taken, trace, terminated, gamma, lam)
 
 
 def conservative_gap(
@@ -119,7 +114,9 @@ class MACQL(Agent):
         self.renewal = Renewal(config.target_interval, (self.target_actor, self.actor), (self.target_mixer, self.mixer))
         learnt = [*self.actor.parameters(), *self.mixer.parameters()]
         self.optimizers = {
-            "values": torch.optim.RMSprop(learnt, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps)
+            "values": torch.optim.RMSprop(
+                learnt, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps, foreach=True
+            )
         }
 
     def phases(self, dataset: Dataset) -> list[Phase]:

@@ -127,7 +127,7 @@ class QMIX(Agent):
         self.target_mixer.requires_grad_(False)
         self._learnt = [*self.actor.parameters(), *self.mixer.parameters()]
         self.optimizers["learner"] = torch.optim.RMSprop(
-            self._learnt, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps
+            self._learnt, lr=config.lr, alpha=config.rms_alpha, eps=config.rms_eps, foreach=True
         )
         self.updates = 0
 

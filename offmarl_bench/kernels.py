@@ -186,6 +186,28 @@ def relu_of_sum_back(
 
 
 @compiled
+def backup(
+    reward: Float32[np.ndarray, "B T"],
+    value: Float32[np.ndarray, "B T"],
+    taken: Float32[np.ndarray, "B T"],
+    trace: Bool[np.ndarray, "B T"],
+    terminated: Bool[np.ndarray, "B T"],
+    gamma: float,
+    lam: float,
+    out: Float32[np.ndarray, "B T"],
+) -> None:
+    """``ops.backup`` into ``out``."""
+    discount, share = np.float32(gamma), np.float32(lam)
+    B, T = reward.shape
+    for b in range(B):
+        for t in range(T - 1, -1, -1):
+            following = value[b, t]
+            if trace[b, t] and t + 1 < T:
+                following += share * (out[b, t + 1] - taken[b, t])
+            out[b, t] = reward[b, t] if terminated[b, t] else reward[b, t] + discount * following
+
+
+@compiled
 def log_softmax(x: Float32[np.ndarray, "K A"], legal: Bool[np.ndarray, "K A"], out: Float32[np.ndarray, "K A"]) -> None:
     """Logarithms of the softmax over each row's legal entries, −inf elsewhere; all are legal in a row without any."""
     K, A = x.shape

@@ -8,8 +8,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from offmarl_bench.fused import log_softmax
+from offmarl_bench import kernels
+from offmarl_bench.fused import has_kernel, log_softmax
 
 
 def one_hot(index: Int[Tensor, "*L"], n: int) -> Float[Tensor, "*L n"]:
@@ -70,6 +72,42 @@ def td_target(
     return reward + gamma * next_value.masked_fill(terminated, 0.0)
 
 
+def backup(
+    reward: Float[Tensor, "B T"],
+    value: Float[Tensor, "B T"],
+    taken: Float[Tensor, "B T"],
+    trace: Bool[Tensor, "B T"],
+    terminated: Bool[Tensor, "B T"],
+    gamma: float,
+    lam: float,
+) -> Float[Tensor, "B T"]:
+    """G_t = r_t + γ (1 − terminated_t) [V_{t+1} + λ trace_t (G_{t+1} − Q_{t+1})], from the last step backwards.
+
+    What λ-returns and tree backups have in common. A target: no gradient flows through it.
+
+    Args:
+        reward: team reward of each step t.
+        value: V_{t+1}.
+        taken: Q_{t+1} of what was done next; anything where ``trace`` is False.
+        trace: whether the return from step t + 1 on takes part.
+        terminated: True on a last step that ended by itself.
+        gamma: discount γ.
+        lam: λ.
+    """
+    reward, value, taken = reward.detach(), value.detach(), taken.detach()
+    out = torch.empty_like(value, memory_format=torch.contiguous_format)
+    if has_kernel(value):
+        r, v, q, follows, ended = (x.contiguous().numpy() for x in (reward, value, taken, trace, terminated))
+        kernels.backup(r, v, q, follows, ended, gamma, lam, out.numpy())
+        return out
+    later = taken[:, -1]
+    for t in range(reward.shape[1] - 1, -1, -1):
+        going_on = (lam * (later - taken[:, t])).masked_fill(~trace[:, t], 0.0)
+        later = td_target(reward[:, t], value[:, t] + going_on, terminated[:, t], gamma)
+        out[:, t] = later
+    return out
+
+
 def lambda_return(
     reward: Float[Tensor, "B T"],
     next_value: Float[Tensor, "B T"],
@@ -91,14 +129,8 @@ def lambda_return(
         gamma: discount γ.
         lam: λ in [0, 1].
     """
-    out = torch.empty_like(next_value)
-    later = next_value[:, -1]
-    for t in range(reward.shape[1] - 1, -1, -1):
-        if t + 1 < reward.shape[1]:  # the step after the last real one is padding: its return is not a return
-            later = torch.where(mask[:, t + 1], torch.lerp(next_value[:, t], later, lam), next_value[:, t])
-        later = td_target(reward[:, t], later, terminated[:, t], gamma)
-        out[:, t] = later
-    return out
+    goes_on = F.pad(mask[:, 1:], (0, 1))  # the step after the last real one is padding: its return is not a return
+    return backup(reward, next_value, next_value, goes_on, terminated, gamma, lam)
 
 
 @torch.no_grad()

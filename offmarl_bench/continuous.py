@@ -249,6 +249,16 @@ class ContinuousActor(_History):
         out: Tensor = self.net(self.inputs(obs, last_actions, over_time))
         return out
 
+    def unroll(
+        self,
+        obs: Float[Tensor, "K N O"],
+        last_actions: Float[Tensor, "K N A"],
+        counts: Int[Tensor, " U"],
+        ids: Int[Tensor, "K N"] | None = None,
+    ) -> Float[Tensor, "K N C"]:
+        """Raw outputs at every real observation of N agents in step, in the order of ``recurrence.pack``."""
+        return self.net.packed(self.inputs(obs, last_actions, ids), counts)
+
     def initial(self, k: int) -> Float[Tensor, "K H"]:
         """Memory of k sequences before their first step."""
         return self.net.initial(k)

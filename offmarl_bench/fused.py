@@ -25,8 +25,8 @@ def relu_of_sum(
     x: Float[Tensor, "K H"],
     a: Float[Tensor, "P H"],
     of_a: Int[Tensor, " K"],
-    b: Float[Tensor, "Q H"],
-    of_b: Int[Tensor, " K"],
+    b: Float[Tensor, "Q H"] | None = None,
+    of_b: Int[Tensor, " K"] | None = None,
 ) -> Float[Tensor, "K H"]:
     """max(0, x + a[of_a] + b[of_b]): a layer, some inputs of which are one-hot or shared by many rows.
 
@@ -34,9 +34,11 @@ def relu_of_sum(
         x: the layer's product with the other inputs.
         a: what is added by the first index.
         of_a: −1 adds nothing.
-        b: what is added by the second index.
+        b: what is added by the second index; None: nothing.
         of_b: −1 adds nothing.
     """
+    if b is None or of_b is None:
+        b, of_b = x.new_empty(0, x.shape[1]), torch.full_like(of_a, -1)
     if has_kernel(x):
         out: Tensor = _ReluOfSum.apply(x, a, of_a, b, of_b)  # type: ignore[no-untyped-call]
         return out

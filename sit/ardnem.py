@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from offmarl_bench.loader import Dataset
 from offmarl_bench.ops import one_hot
 from offmarl_bench.types import Batch, EnvSpec
 from sit.config import SITConfig
-from sit.members import MemberLinear, shared
+from sit.members import MemberLinear, shared_rectified
 from sit.monotonic import MonotonicMixing
 
 LEAST_STD = 1e-6
@@ -162,12 +161,12 @@ class ARDNEM(nn.Module):
         kinds = self.get_buffer("kinds").expand(K, N, self.n_types)
         pairs = torch.cat([data.obs, actions, kinds], -1).flatten(0, 1)
         present = self.present(data)
-        hidden = F.relu(shared(self.reward_in, pairs))
-        r = self.reward_out(F.relu(self.reward_mid(hidden))).view(-1, K, N)
+        hidden = shared_rectified(self.reward_in, pairs)
+        r = self.reward_out(self.reward_mid.rectified(hidden)).view(-1, K, N)
         if not self.attends:
             return present.float().expand_as(r), r
-        e_i = self.pair_out(F.relu(shared(self.pair_in, pairs))).view(-1, K, N, self.config.attention_hidden)
-        e_s = self.state_out(F.relu(shared(self.state_in, data.state)))
+        e_i = self.pair_out(shared_rectified(self.pair_in, pairs)).view(-1, K, N, self.config.attention_hidden)
+        e_s = self.state_out(shared_rectified(self.state_in, data.state))
         return contribution_weights(e_s, e_i, self.W_q, self.W_k, present), r
 
     def loss(self, data: Transitions) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:

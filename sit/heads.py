@@ -27,8 +27,9 @@ from offmarl_bench.continuous import (
     tanh_sample,
 )
 from offmarl_bench.continuous_policy import ContinuousSlotPolicy
+from offmarl_bench.fused import log_softmax
 from offmarl_bench.nn import Actor
-from offmarl_bench.ops import masked_logits, take
+from offmarl_bench.ops import take
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import EnvSpec
 from sit.config import SITConfig
@@ -136,7 +137,7 @@ class ChoiceHead:
 
     def play(self, actor: Actor, raw: Float[Tensor, "B T+1 A"], data: View) -> Choosing:
         """See Head."""
-        return Choosing(log_pi=torch.log_softmax(masked_logits(raw, data.legal), -1))
+        return Choosing(log_pi=log_softmax(raw, data.legal))
 
     def policy(self, actors: Sequence[nn.Module], greedy: bool) -> SlotPolicy:
         """See Head."""

@@ -88,7 +88,7 @@ def unroll(actor: AnyActor, data: View) -> Float[Tensor, "B T+1 C"]:
     """The actor's outputs at every real observation, computed without the padding; 0 beyond an episode's end."""
     rows = pack(data.lengths)
     at = (rows.lane, rows.time)
-    raw = actor.net.packed(actor.inputs(data.obs[at], data.last_actions[at]).unsqueeze(1), rows.counts).squeeze(1)
+    raw = actor.unroll(data.obs[at].unsqueeze(1), data.last_actions[at].unsqueeze(1), rows.counts).squeeze(1)
     return raw.new_zeros(*data.obs.shape[:2], raw.shape[-1]).index_put(at, raw)
 
 

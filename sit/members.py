@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from offmarl_bench.fused import relu_of_sum
+
 
 class MemberLinear(nn.Module):
     """M linear maps at once; each member starts like an ``nn.Linear`` of its own."""
@@ -20,8 +22,19 @@ class MemberLinear(nn.Module):
         """Member m maps ``x[m]``."""
         return torch.baddbmm(self.bias, x, self.weight)
 
+    def rectified(self, x: Float[Tensor, "M K I"]) -> Float[Tensor, "M K out"]:
+        """The ReLU of ``forward``, bias and ReLU in one pass."""
+        product, bias = torch.bmm(x, self.weight), self.bias.squeeze(1)
+        member = torch.arange(len(bias), device=x.device).repeat_interleave(x.shape[1])
+        return relu_of_sum(product.flatten(0, 1), bias, member).view(product.shape)
+
 
 def shared(layer: MemberLinear, x: Float[Tensor, "K I"]) -> Float[Tensor, "M K out"]:
     """All members applied to the same input."""
     out: Tensor = layer(x.expand(len(layer.weight), *x.shape))
     return out
+
+
+def shared_rectified(layer: MemberLinear, x: Float[Tensor, "K I"]) -> Float[Tensor, "M K out"]:
+    """The ReLU of ``shared``."""
+    return layer.rectified(x.expand(len(layer.weight), *x.shape))

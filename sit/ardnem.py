@@ -170,7 +170,11 @@ class ARDNEM(nn.Module):
         return contribution_weights(e_s, e_i, self.W_q, self.W_k, present), r
 
     def loss(self, data: Transitions) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eq. (3) on a batch, and what to log: the loss, explained variance, entropy of λ, members' agreement."""
+        """Eq. (3) on a batch, and what to log.
+
+        The loss, explained variance, entropy of λ, the members' agreement, and as ``reward/AGENT`` the mean decomposed
+        reward of a step that the agent takes part in (Figure 3a, 3d).
+        """
         lam, r = self(data)
         target = (data.rewards - self.mean) / self.std
         predicted = total_reward(lam, r) if self.mixing is None else self.mixing(lam * r, data.state)
@@ -182,6 +186,8 @@ class ARDNEM(nn.Module):
                 "lambda_entropy": entropy(lam, self.present(data)),
                 "agreement": agreement((lam * r)[:, self.present(data)]),
             }
+            rewards = mean_while_present(self.in_reward(lam * r).mean(0), self.present(data))
+            metrics |= {f"reward/{name}": x for name, x in zip(self.spec.agents, rewards.unbind(), strict=True)}
         return loss, metrics
 
     def in_reward(self, weighted: Float[Tensor, "M K N"]) -> Float[Tensor, "M K N"]:
@@ -194,6 +200,11 @@ def entropy(lam: Float[Tensor, "M K N"], present: Bool[Tensor, "K N"]) -> Float[
     many = present.sum(-1) > 1
     value = -torch.xlogy(lam, lam).sum(-1) / present.sum(-1).clamp(min=2).log()
     return (value * many).sum() / (many.sum() * len(lam)).clamp(min=1)
+
+
+def mean_while_present(values: Float[Tensor, "K N"], present: Bool[Tensor, "K N"]) -> Float[Tensor, " N"]:
+    """Mean of each agent over the transitions that it takes part in; 0 if there is none."""
+    return (values * present).sum(0) / present.sum(0).clamp(min=1)
 
 
 def agreement(weighted: Float[Tensor, "M L"]) -> Float[Tensor, ""]:

@@ -225,8 +225,8 @@ class DPER:
         if not np.isfinite(worth).all():
             first = int(episodes[np.flatnonzero(~np.isfinite(worth).all(-1))[0]])
             raise OffmarlError(
-                f"stage II stopped: the individual return of episode {first} is not finite; checkpoints are kept; check "
-                "the rewards with `offmarl-bench verify`, or lower decompose_lr and train anew"
+                f"stage II stopped: the individual return of episode {first} is not finite; checkpoints are kept; "
+                "check the rewards with `offmarl-bench verify`, or lower decompose_lr and train anew"
             )
         self.raw_priority[episodes] = worth
         return logged

@@ -43,7 +43,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "manifest",
     ),
     ("envs", "collate", "replay", "hub", "portable", "loader"),
-    ("agent", "imbalance", "combine", "subsample", "coverage"),
+    ("agent", "imbalance", "combine", "subsample", "exchange", "coverage"),
     (
         "slots",
         "policies",
@@ -74,6 +74,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "scoring",
         "jobs",
         "evaluation",
+        "reproduction",
     ),
     (
         "stats",
@@ -93,7 +94,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "pool_plot",
         "render",
     ),
-    ("describe_text", "describe_plots", "curves"),
+    ("describe_text", "describe_plots", "curves", "comparison", "profiles", "table1"),
     ("cards", "card_files", "card_record", "card_text", "card_words"),
     ("bench", "bench_load", "bench_train", "demo", "publish", "admit", "regenerate"),
     ("cli",),

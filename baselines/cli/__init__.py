@@ -1,0 +1,1 @@
+"""Commands that the baselines bring to the command line."""

@@ -4,7 +4,7 @@ The equations, the settings and the choices are those of ``icq``; what differs b
 
 * The policy is a tanh-Gaussian (``continuous``), imitated with weights: −w log π of the data's actions.
 * The critic takes the action as an input, beside state, observation and agent id, and is feed-forward like the
-  discrete one.
+  discrete one. Like all networks for continuous actions it reads huge observations tamed (``continuous.tamed``).
 * E_π Q, in the advantage and where the horizon cut an episode, is averaged over ``value_samples`` actions of the
   policy: 4, as in critic-regularised regression (Wang et al. 2020, arXiv:2006.15134).
 * There is no ``floor``: a density needs none, and uniform noise on every joint is no robot's play.
@@ -14,6 +14,7 @@ The equations, the settings and the choices are those of ``icq``; what differs b
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ from baselines import draws
 from baselines.icq_config import ICQConfig
 from baselines.icq_equations import actor_loss, actor_weights, critic_loss, implicit_value
 from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
-from offmarl_bench.continuous import ContinuousActor, TanhGaussian, real_components, tanh_log_prob, tanh_sample
+from offmarl_bench.continuous import ContinuousActor, TanhGaussian, real_components, tamed, tanh_log_prob, tanh_sample
 from offmarl_bench.continuous_policy import ContinuousSlotPolicy
 from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.nn import LinearMixer, Renewal, descend, frozen_copy, linear_mix
@@ -101,7 +102,8 @@ class ContinuousICQ(Agent):
         """One step of the actor and one (or T) of the critic, both lines of Eq. (14) with the same critic."""
         config, data = self.config, flatten(batch)
         in_turn = config.critic_mode == "sequential"
-        law = self.actor.law(self.actor.net.packed(data.inputs(self.actor), data.counts))
+        law = self.actor.law(self.actor.net.packed(data.inputs(self.actor), data.counts))  # which tames by itself
+        data = replace(data, state=tamed(data.state), obs=tamed(data.obs))
         fixed, now = TanhGaussian(law.mean.detach(), law.log_std.detach()), data.now
         target = self._target(batch, data, fixed)
         state, obs = data.state[now], data.obs[now]

@@ -17,6 +17,7 @@ Differences from the papers, or choices where they are silent:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -35,6 +36,7 @@ from offmarl_bench.continuous import (
     before_tanh,
     only_real,
     real_components,
+    tamed,
 )
 from offmarl_bench.continuous_policy import ContinuousSlotPolicy
 from offmarl_bench.flat import FlatBatch, flatten
@@ -69,9 +71,15 @@ class Chooser:
     kind = DETERMINISTIC
 
     def __init__(
-        self, critic: ContinuousCritic, generator: Generator, perturb: Perturbation, latents: Float[Tensor, "C Z"]
+        self,
+        critic: ContinuousCritic,
+        generator: Generator,
+        perturb: Perturbation,
+        latents: Float[Tensor, "C Z"],
+        real: Bool[Tensor, "N A"],
     ) -> None:
         self.critic, self.generator, self.perturb, self.latents = critic, generator, perturb, latents
+        self.real = real
         self.obs_size, self.action_size = critic.obs_size, critic.action_size
 
     def initial(self, k: int) -> Float[Tensor, "K H"]:
@@ -92,6 +100,8 @@ class Chooser:
         made, theirs = self.generator.net.step(x, theirs)
         decoding = made.chunk(2, -1)[1]
         actions = self.perturb(decoding, self.generator.decode(decoding, self.latents.unsqueeze(1)))
+        if ids is not None:  # padded components are 0 wherever the critic learns, too
+            actions = only_real(actions, self.real[ids])
         best = self.critic.value(features, actions).argmax(0)
         chosen = actions[best, torch.arange(len(best), device=best.device)]
         return before_tanh(chosen), torch.cat([own, theirs], -1)
@@ -163,6 +173,7 @@ class ContinuousMABCQ(Agent):
     def learn(self, batch: Batch) -> Metrics:
         """One gradient step of ξ, and one of the values on Eq. (12)."""
         config, data = self.config, flatten(batch)
+        data = replace(data, state=tamed(data.state))
         x, now = data.inputs(self.critic), data.now
         with torch.no_grad():
             decoding = self.generator.packed(x, data.counts)[1]
@@ -206,7 +217,7 @@ class ContinuousMABCQ(Agent):
 
     def policy(self, greedy: bool = True) -> ContinuousSlotPolicy:
         """The best generated action; ``greedy=False`` adds noise with the config's ``play_noise``."""
-        chooser = Chooser(self.critic, self.generator, self.perturb, self.latents)
+        chooser = Chooser(self.critic, self.generator, self.perturb, self.latents, self.real)
         return ContinuousSlotPolicy(
             self.spec,
             [cast(ContinuousActor, chooser)],  # all that play asks of one

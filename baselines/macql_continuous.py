@@ -19,6 +19,7 @@ Differences from the papers, or choices where they are silent:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,7 @@ from offmarl_bench.continuous import (
     TanhGaussian,
     only_real,
     real_components,
+    tamed,
     tanh_sample,
 )
 from offmarl_bench.continuous_policy import ContinuousSlotPolicy
@@ -133,6 +135,7 @@ class ContinuousMACQL(Agent):
     def update(self, batch: Batch) -> Metrics:
         """One gradient step of the policy and of α, and one of the values on Eq. (13)."""
         config, data = self.config, flatten(batch)
+        data = replace(data, state=tamed(data.state))
         x, now, alive = data.inputs(self.critic), data.now, data.alive[data.now]
         law = self.actor.law(self.actor.net.packed(x, data.counts))
         features = self.critic.forward_packed(x, data.counts)[now]

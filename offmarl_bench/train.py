@@ -31,6 +31,7 @@ from offmarl_bench.budget import Budget, parse_budget, steps_of
 from offmarl_bench.checkpoint import Position, delete_checkpoints, load_checkpoint, save_checkpoint
 from offmarl_bench.errors import OffmarlError, SpecMismatch
 from offmarl_bench.logs import RunLog
+from offmarl_bench.memory import keep_freed_memory
 from offmarl_bench.records import json_digest
 from offmarl_bench.runs import Plan, RunRecord, check_same, config_json, is_finished, load_into, write_agent
 from offmarl_bench.seeding import generator as seeded
@@ -84,6 +85,7 @@ class _CtrlC:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch use one thread inside, and what it used before outside."""
+    keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

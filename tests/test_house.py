@@ -25,7 +25,7 @@ MAX_LINES = 400
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "seeding"),
-    ("registry", "home", "atomic", "provenance", "records"),
+    ("registry", "home", "atomic", "provenance", "records", "memory"),
     (
         "ids",
         "format",
@@ -35,6 +35,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "nn",
         "kernels",
         "fused",
+        "candidates",
         "recurrence",
         "flat",
         "continuous",

@@ -65,7 +65,8 @@ class FacMACConfig:
     tau: float = 0.005
     """Share of the new weights that goes into the targets after each update of the actor."""
     action_penalty: float = 1e-3
-    """Factor of the mean squared action in the actor's loss (official)."""
+    """Factor of the mean squared output before tanh in the actor's loss (official: of the action itself, which cannot
+    pull a saturated tanh back)."""
     target_noise: float = 0.0
     """Standard deviation of the noise on the target's actions (TD3: 0.2)."""
     target_noise_clip: float = 0.5
@@ -104,9 +105,9 @@ def smoothed(
     return (actions + (std * noise).clamp(-clip, clip)).clamp(-1.0, 1.0)
 
 
-def actor_loss(q_tot: Float[Tensor, "*L"], actions: Float[Tensor, "*L N A"], penalty: float) -> Float[Tensor, ""]:
-    """−mean Q_tot(s, μ_1(τ_1), …, μ_N(τ_N)) + penalty · mean μ²: its gradient is Eq. (7) of arXiv:2003.06709."""
-    return penalty * actions.square().mean() - q_tot.mean()
+def actor_loss(q_tot: Float[Tensor, "*L"], raw: Float[Tensor, "*L N A"], penalty: float) -> Float[Tensor, ""]:
+    """−mean Q_tot(s, μ_1(τ_1), …, μ_N(τ_N)) + penalty · mean raw², μ = tanh(raw): Eq. (7) of arXiv:2003.06709."""
+    return penalty * raw.square().mean() - q_tot.mean()
 
 
 def read(network: ContinuousActor | ContinuousCritic, data: FlatBatch, rows: Int[Tensor, " M"]) -> Tensor:
@@ -214,10 +215,10 @@ class FacMAC(Agent):
 
     def _improve(self, data: FlatBatch) -> None:
         """One step of the actor up the first critic's value of what all agents would do now."""
-        actions = only_real(self.actor.mode(read(self.actor, data, data.now)), self.real)
-        critic = self.critics[0]
+        raw = only_real(read(self.actor, data, data.now), self.real)
+        actions, critic = torch.tanh(raw), self.critics[0]
         critic.requires_grad_(False)  # spares the gradients that nobody reads
-        loss = actor_loss(critic(data, data.now, actions), actions, self.config.action_penalty)
+        loss = actor_loss(critic(data, data.now, actions), raw, self.config.action_penalty)
         descend(loss, self.optimizers["actor"], self.config.grad_clip)
         critic.requires_grad_(True)
 

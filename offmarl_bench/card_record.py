@@ -22,7 +22,7 @@ class CardPool:
     """The policy pool that played, if it is known here."""
 
     epsilon: float
-    """ε that its members play with."""
+    """How its members explore: ε, or the standard deviation of the noise on continuous actions."""
     thresholds: tuple[float, ...]
     """Mean returns at which ``medium`` and ``expert`` begin."""
 

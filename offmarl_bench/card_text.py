@@ -152,7 +152,8 @@ class _Page:
             yield "The pool that played is not known to the package that wrote this card."
             return
         bounds = " and ".join(f"{t:.2f}" for t in pool.thresholds)
-        yield f"Levels begin at mean returns {bounds}; members play with ε = {pool.epsilon:g}. For every level that"
+        way = "ε =" if self.card.spec["discrete"] else "noise of standard deviation"
+        yield f"Levels begin at mean returns {bounds}; members play with {way} {pool.epsilon:g}. For every level that"
         yield "occurs in an episode one member is drawn; an agent of that level plays its own slot of it. Return and"
         yield "wins are those of a whole team of the member, as the pool was measured."
         yield ""

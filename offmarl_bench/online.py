@@ -105,7 +105,16 @@ MPE = OnlineTraining(
 )  # fmt: skip
 """The particle maps: short episodes, so more updates a step; rewards of −6 a step that never end, so a short horizon.
 With the defaults QMIX gets worse than untrained there (docs/pools.md)."""
-OF_SUITE = {"mpe": MPE}
+MAMUJOCO = OnlineTraining(
+    steps=100_000, lanes=10, updates_per_episode=40.0, batch_size=128, window=1, replay=2_500, epsilon_start=0.6,
+    epsilon_end=0.2, epsilon_steps=20_000, save_every=5_000, test_every=5_000,
+    settings={
+        "recurrent": False, "critics": 2, "target_noise": 0.2, "actor_delay": 2, "gamma": 0.97, "tau": 0.03,
+        "actor_lr": 1e-3, "critic_lr": 1e-3, "reward_scale": 0.1,
+    },
+)  # fmt: skip
+"""The robots: an agent's observation is enough to act on, so plain networks learn from single transitions."""
+OF_SUITE = {"mpe": MPE, "mamujoco": MAMUJOCO}
 
 
 def training_of(suite: str) -> OnlineTraining:

@@ -1,4 +1,4 @@
-"""Two differentiable operations that torch would do in several passes over memory, on the CPU in one.
+"""Three differentiable operations that torch would do in several passes over memory, on the CPU in one.
 
 Anywhere else, and in double precision, they are written out in torch: the same numbers, but for rounding.
 """
@@ -63,6 +63,33 @@ class _ReluOfSum(torch.autograd.Function):
             _array(grads[0]), out.numpy(), _array(of_a), _array(of_b), by_x.numpy(), by_a.numpy(), by_b.numpy()
         )
         return by_x, by_a, None, by_b, None
+
+
+def dots(a: Float[Tensor, "*L N H"], b: Float[Tensor, "*L H"]) -> Float[Tensor, "*L N"]:
+    """Products of each b with its N companions; as a batch of matrix products these are too small to be fast."""
+    if has_kernel(a):
+        out: Tensor = _Dots.apply(a, b)  # type: ignore[no-untyped-call]
+        return out
+    return (a * b.unsqueeze(-2)).sum(-1)
+
+
+class _Dots(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        flat_a, flat_b = a.reshape(-1, *a.shape[-2:]).contiguous(), b.reshape(-1, b.shape[-1]).contiguous()
+        out = a.new_empty(a.shape[:-1])
+        kernels.dots(flat_a.numpy(), flat_b.numpy(), _rows(out))
+        ctx.sizes = a.shape, b.shape
+        ctx.save_for_backward(flat_a, flat_b)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        a, b = ctx.saved_tensors
+        by_a, by_b = torch.empty_like(a), torch.zeros_like(b)
+        kernels.dots_back(_rows(grads[0]), a.numpy(), b.numpy(), by_a.numpy(), by_b.numpy())
+        return by_a.view(ctx.sizes[0]), by_b.view(ctx.sizes[1])
 
 
 def log_softmax(logits: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | None) -> Float[Tensor, "*L A"]:

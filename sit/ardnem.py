@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from offmarl_bench.fused import dots
 from offmarl_bench.loader import Dataset
 from offmarl_bench.ops import one_hot
 from offmarl_bench.types import Batch, EnvSpec
@@ -45,7 +46,7 @@ def contribution_weights(
         alive: agents that take part; the others get λ = 0 (if none takes part, all do get 0).
     """
     query = e_s @ W_q.transpose(1, 2) @ W_k
-    scores = (e_i @ query.unsqueeze(-1)).squeeze(-1)
+    scores = dots(e_i, query)
     weights = scores.masked_fill(~alive & alive.any(-1, keepdim=True), -torch.inf).softmax(-1)
     return weights * alive
 

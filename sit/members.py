@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from offmarl_bench.fused import relu_of_sum
+from offmarl_bench.fused import dots, relu_of_sum
 
 
 class MemberLinear(nn.Module):
@@ -20,6 +20,8 @@ class MemberLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "M K I"]) -> Float[Tensor, "M K out"]:
         """Member m maps ``x[m]``."""
+        if self.weight.shape[2] == 1:  # a product with one column is several times slower than the same sum
+            return dots(x, self.weight.squeeze(2)).unsqueeze(-1) + self.bias
         return torch.baddbmm(self.bias, x, self.weight)
 
     def rectified(self, x: Float[Tensor, "M K I"]) -> Float[Tensor, "M K out"]:

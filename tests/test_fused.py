@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from offmarl_bench.fused import log_softmax, relu_of_sum
+from offmarl_bench.fused import dots, log_softmax, relu_of_sum
 from offmarl_bench.kernels import exponential, sigmoid
 from offmarl_bench.nn import Actor
 from offmarl_bench.recurrence import packed_gru
@@ -58,6 +58,13 @@ def test_a_layer_with_inputs_that_are_looked_up() -> None:
     assert_same(lambda x, a, b: relu_of_sum(x, a, of_a, b, of_b), x, a, b)
     by_hand = torch.relu(x[2] + a[2])
     assert torch.allclose(relu_of_sum(x, a, of_a, b, of_b)[2], by_hand)
+
+
+def test_products_of_rows_with_their_companions() -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 3, 4, 20), torch.randn(2, 3, 20)
+    assert_same(dots, a, b)
+    assert torch.allclose(dots(a, b)[1, 2, 3], a[1, 2, 3] @ b[1, 2], atol=CLOSE)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (7, 10, 5), (200, 11)])

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from offmarl_bench.candidates import hidden_layer
 from offmarl_bench.nn import RecurrentNet
 from offmarl_bench.ops import masked_mean
 
@@ -51,7 +52,7 @@ class Generator(nn.Module):
 
     def decode(self, features: Float[Tensor, "*#L H"], z: Float[Tensor, "*#L Z"]) -> Float[Tensor, "*L A"]:
         """Actions; features and latents broadcast, so (K, N, H) with (C, K, N, Z) makes C actions each."""
-        return torch.tanh(self.out(F.relu(features + self.by_latent(z))))
+        return torch.tanh(hidden_layer(features, z, self.by_latent.weight, self.out.weight, self.out.bias))
 
 
 class Perturbation(nn.Module):
@@ -65,8 +66,9 @@ class Perturbation(nn.Module):
 
     def forward(self, features: Float[Tensor, "*#L H"], actions: Float[Tensor, "*#L A"]) -> Float[Tensor, "*L A"]:
         """ã = a + ξ(τ, a) of Eq. (12), arXiv:2211.15612, kept within [−1, 1]."""
-        xi = torch.tanh(self.out(F.relu(self.by_features(features) + self.by_action(actions))))
-        return (actions + self.reach * xi).clamp(-1.0, 1.0)
+        seen = self.by_features(features)
+        xi = hidden_layer(seen, actions, self.by_action.weight, self.out.weight, self.out.bias)
+        return (actions + self.reach * torch.tanh(xi)).clamp(-1.0, 1.0)
 
 
 def normal_divergence(mean: Float[Tensor, "*L Z"], log_std: Float[Tensor, "*L Z"]) -> Float[Tensor, "*L Z"]:

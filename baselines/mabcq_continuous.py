@@ -99,7 +99,9 @@ class Chooser:
         features, own = self.critic.net.step(x, own)
         made, theirs = self.generator.net.step(x, theirs)
         decoding = made.chunk(2, -1)[1]
-        actions = self.perturb(decoding, self.generator.decode(decoding, self.latents.unsqueeze(1)))
+        actions = self.perturb(
+            decoding, self.generator.decode(decoding, self.latents.unsqueeze(1).expand(-1, len(x), -1))
+        )
         if ids is not None:  # padded components are 0 wherever the critic learns, too
             actions = only_real(actions, self.real[ids])
         best = self.critic.value(features, actions).argmax(0)

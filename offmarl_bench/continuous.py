@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from offmarl_bench.candidates import hidden_layer
 from offmarl_bench.errors import FormatError
 from offmarl_bench.nn import HIDDEN, RecurrentNet
 from offmarl_bench.ops import one_hot
@@ -330,5 +331,4 @@ class ContinuousCritic(_History):
 
     def value(self, features: Float[Tensor, "*#L H"], actions: Float[Tensor, "*#L A"]) -> Float[Tensor, "*L"]:
         """Q_i(τ_i, a_i); features and actions broadcast, so (K, N, H) with (C, K, N, A) values C actions each."""
-        out: Tensor = self.out(F.relu(features + self.by_action(actions)))
-        return out.squeeze(-1)
+        return hidden_layer(features, actions, self.by_action.weight, self.out.weight, self.out.bias).squeeze(-1)

@@ -227,8 +227,9 @@ def test_presets_and_what_it_refuses() -> None:
         ("soft_clip", 1.5, "a number from 0 to 1"),
         ("latent_clip", 0, "a number above 0"),
     ):
+        settings: dict[str, Any] = {name: value}
         with pytest.raises(FormatError, match=f"MABCQ: {name} is {value}, expected {expected}"):
-            agent(**{name: value})
+            agent(**settings)
 
 
 def test_latents_of_the_data_decode_to_the_data() -> None:

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.describe_plots import DPI, PART_COLOURS, STYLE
@@ -31,7 +32,11 @@ LINE = 0.3
 """Inches of its height for each variant."""
 ACROSS = 3
 """Panels in a row."""
-MARKED, SEEDS = PART_COLOURS[0], "#9aa3b5"
+MARKED, SEEDS, GREY = PART_COLOURS[0], "#9aa3b5", "#666666"
+THIN = 0.9
+"""Width of a line to compare with."""
+DASHES: tuple[Literal[":", "--", "-."], ...] = (":", "--", "-.")
+"""One for each line of a panel, in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,7 @@ def plot_panels(panels: Sequence[Panel], path: Path) -> Path:
         raise OffmarlError(f"{path}: there is nothing to draw")
     across = min(ACROSS, len(panels))
     down = -(-len(panels) // across)
-    height = FRAME + LINE * max(len(p.bars) + len(p.lines) / 2 for p in panels)
+    height = FRAME + LINE * max(len(p.bars) for p in panels)
     with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):
         figure = Figure(figsize=(WIDTH * across, height * down), layout="constrained")
         FigureCanvasAgg(figure)
@@ -93,6 +98,11 @@ def plot_panels(panels: Sequence[Panel], path: Path) -> Path:
             unused.set_axis_off()
         for one, place in zip(panels, axes, strict=False):
             _draw(one, place)
+        # One legend for all panels: the same dash means the same thing in each.
+        labels = list(dict.fromkeys(label for p in panels for label, _ in p.lines))
+        if labels:
+            handles = [Line2D([], [], color=GREY, linewidth=THIN, linestyle=_dash(p)) for p in range(len(labels))]
+            figure.legend(handles, map(as_text, labels), loc="outside lower center", ncols=min(len(labels), across + 1))
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=DPI)
     write_atomic(path, buffer.getvalue())
@@ -104,14 +114,16 @@ def _draw(one: Panel, axes: Axes) -> None:
         mean, deviation = mean_std(b.greedy)
         axes.plot(b.greedy, [k] * len(b.greedy), "o", color=SEEDS, markersize=3, zorder=2)
         axes.errorbar(mean, k, xerr=deviation, fmt="D", color=MARKED, markersize=5, capsize=3, zorder=3)
-    for (label, value), dash in zip(one.lines, (":", "--", "-.", (0, (1, 4))), strict=False):
-        axes.axvline(value, color="#666666", linewidth=0.9, linestyle=dash, label=as_text(label))
+    for k, (_, value) in enumerate(one.lines):
+        axes.axvline(value, color=GREY, linewidth=THIN, linestyle=_dash(k))
     axes.set_yticks(range(len(one.bars)), [as_text(b.label) for b in one.bars])
     axes.set_ylim(len(one.bars) - 0.5, -0.5)
     axes.set_title(as_text(one.title))
     axes.set_xlabel("mean greedy return")
-    if one.lines:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.32 * 3 / (len(one.bars) + 3)), ncols=2)
+
+
+def _dash(k: int) -> Literal[":", "--", "-."]:
+    return DASHES[k % len(DASHES)]
 
 
 def as_text(name: str) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from offmarl_bench.envs.smac import maps
 from offmarl_bench.envs.smac.env import SmacEnv
-from offmarl_bench.envs.smac.maps import MAPS, SmacMap, get_map, two_groups
+from offmarl_bench.envs.smac.maps import MAPS, SmacMap, get_map
 from offmarl_bench.envs.smac.spawn import ALLY_POINT, ENEMY_POINT, GAP, ally_group, enemy_group, group, room
 from offmarl_bench.envs.smac.tables import tables
 from offmarl_bench.errors import SpecMismatch, UnknownName
@@ -68,16 +71,12 @@ def test_equal_groups_stand_alike_fourteen_cells_apart(name: str) -> None:
 
 
 def test_a_new_map_is_one_row() -> None:
-    """CONTRIBUTING.md's example: agents sorted by type, everything else follows from the row."""
-    stalkers_and_marines = ("stalker",) * 2 + ("marine",) * 2
-    new = two_groups(
-        "2s2m_vs_3z",
-        stalkers_and_marines,
-        ("zealot",) * 3,
-        120,
-        ally_bits=("marine", "stalker"),
-        enemy_bits=("zealot",),
-    )
+    """CONTRIBUTING.md's example, word for word: agents sorted by type, everything else follows from the row."""
+    page = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    example = re.search(r"`(two_groups\(.*?\))`", page, re.DOTALL)
+    assert example is not None
+    new: SmacMap = eval(example[1], vars(maps))  # noqa: S307  (our own page, as a reader would paste it)
+    assert new.name == "2s2m_vs_3z"
     env = SmacEnv(new, 2)
     assert env.spec.agents == ("m1", "m2", "s1", "s2")
     view = env.reset(np.arange(2, dtype=np.uint64))

@@ -19,8 +19,9 @@ from offmarl_bench.envs.smac.units import ENERGY_MAX, MINIMUM_DAMAGE
 
 ACQUIRE_EVERY = 4
 """The AI looks for targets every so many loops, not every loop (the published real fight fits 4)."""
-NONE, STOP, MOVE, ATTACK, ADVANCE = 0, 1, 2, 3, 4
-"""Orders: none (dead), stand passively, walk to a point, attack (a healer: heal) a unit, attack-move."""
+NONE, STOP, MOVE, ATTACK, ADVANCE, HUNT = 0, 1, 2, 3, 4, 5
+"""Orders: none (dead), stand passively, walk to a point, attack (a healer: heal) a unit, attack-move, attack whoever of
+the agents is nearest."""
 IDLE, HOLD, WALK = 0, 1, 2
 """What a unit does in this loop: stands and gives way, stands its ground, walks."""
 
@@ -176,6 +177,18 @@ def acquire(kinds, pairs, n, w, u):  # type: ignore[no-untyped-def]
         if d + pairs[u, v].rank < nearest and d + kinds[v].radius <= pairs[u, v].scan:
             best, nearest = v, d + pairs[u, v].rank
     w[u].target = best
+
+
+@compiled
+def nearest_agent(n, w, u):  # type: ignore[no-untyped-def]
+    """The living agent whose centre is nearest to unit u, -1 if none lives."""
+    best, nearest = -1, np.inf
+    for v in range(n):
+        if w[v].hp > 0:
+            dx, dy = w[v].x - w[u].x, w[v].y - w[u].y
+            if dx * dx + dy * dy < nearest:
+                best, nearest = v, dx * dx + dy * dy
+    return best
 
 
 @compiled

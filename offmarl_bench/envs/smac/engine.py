@@ -9,6 +9,7 @@ from offmarl_bench.envs.smac.combat import (
     ADVANCE,
     ATTACK,
     HOLD,
+    HUNT,
     IDLE,
     MOVE,
     NONE,
@@ -17,6 +18,7 @@ from offmarl_bench.envs.smac.combat import (
     acquire,
     clocks,
     fight,
+    nearest_agent,
 )
 from offmarl_bench.envs.smac.compiled import compiled
 from offmarl_bench.envs.smac.heal import find_patient, tend
@@ -55,7 +57,7 @@ def spawn(kinds, n, w):  # type: ignore[no-untyped-def]
         w[u].wind, w[u].back, w[u].hurt = -1.0, 0.0, 0.0
         w[u].hit_in, w[u].hit_on, w[u].target, w[u].side = 0.0, -1, -1, 0
         advances = u >= n and not np.isnan(kinds[u].goal_x)
-        w[u].order = ADVANCE if advances else STOP
+        w[u].order = HUNT if kinds[u].hunts else ADVANCE if advances else STOP
         w[u].to_x, w[u].to_y = kinds[u].goal_x, kinds[u].goal_y
 
 
@@ -91,7 +93,7 @@ def give_orders(kinds, pairs, n, w, actions):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def loop(kinds, pairs, n, grid, w, rng, tick):  # type: ignore[no-untyped-def]
+def loop(kinds, pairs, n, terrain, routes, w, rng, tick):  # type: ignore[no-untyped-def]
     """One game loop of one lane."""
     clocks(kinds, pairs, w)
     for u in range(len(w)):
@@ -122,9 +124,14 @@ def loop(kinds, pairs, n, grid, w, rng, tick):  # type: ignore[no-untyped-def]
             if abs(w[u].goal_x - w[u].x) + abs(w[u].goal_y - w[u].y) < 1e-3:
                 w[u].order = STOP
                 w[u].doing = IDLE
+        elif w[u].order == HUNT:
+            prey = nearest_agent(n, w, u)
+            if prey >= 0:
+                w[u].doing, w[u].ignore = WALK, prey
+                w[u].goal_x, w[u].goal_y = w[prey].x, w[prey].y
         if kinds[u].speed == 0.0 and w[u].doing == WALK:
             w[u].doing = HOLD
-    move(kinds, pairs, n, grid, w)
+    move(kinds, pairs, n, terrain, routes, w)
 
 
 @compiled
@@ -168,7 +175,24 @@ def settle(kinds, n, limit, rules, w, book, gain):  # type: ignore[no-untyped-de
 
 @compiled
 def step_lanes(  # type: ignore[no-untyped-def]
-    kinds, pairs, n, lay, grid, look, rules, world, books, rng, last, actions, obs, state, legal, reward
+    kinds,
+    pairs,
+    n,
+    terrain,
+    routes,
+    lay,
+    grid,
+    look,
+    rules,
+    world,
+    books,
+    rng,
+    last,
+    actions,
+    obs,
+    state,
+    legal,
+    reward,
 ):
     """Advance every running lane by one agent step; reward (B,)."""
     before, now = np.zeros(len(kinds)), np.zeros(len(kinds))
@@ -180,7 +204,7 @@ def step_lanes(  # type: ignore[no-untyped-def]
         total(w, before)
         give_orders(kinds, pairs, n, w, actions[b])
         for k in range(LOOPS_PER_STEP):
-            loop(kinds, pairs, n, grid, w, rng[b], books[b].t * LOOPS_PER_STEP + k)
+            loop(kinds, pairs, n, terrain, routes, w, rng[b], books[b].t * LOOPS_PER_STEP + k)
         books[b].t += 1
         last[b, :] = actions[b, :]
         total(w, now)

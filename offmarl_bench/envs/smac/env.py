@@ -11,6 +11,7 @@ from offmarl_bench.envs.smac.engine import BOOK, reset_lanes, step_lanes
 from offmarl_bench.envs.smac.layout import Flags, layout
 from offmarl_bench.envs.smac.maps import SmacMap
 from offmarl_bench.envs.smac.reward import rules
+from offmarl_bench.envs.smac.routes import routes
 from offmarl_bench.envs.smac.scene import draw
 from offmarl_bench.envs.smac.tables import tables
 from offmarl_bench.envs.smac.units import UNITS
@@ -44,6 +45,7 @@ class SmacEnv:
         self._tables = tables(smac_map)
         self._layout = layout(smac_map, flags)
         self._rules = rules(smac_map, flags)
+        self._land = smac_map.terrain(), routes(smac_map)
         self._lanes = 0
 
     def reset(self, seeds: UInt64[np.ndarray, " B"]) -> Start:
@@ -77,8 +79,8 @@ class SmacEnv:
         reward = np.zeros(self._lanes, np.float32)
         tab, lay = self._tables, self._layout
         step_lanes(
-            tab.kinds, tab.pairs, tab.n, lay.record, lay.grid, lay.look, self._rules, self._world, self._books,
-            self._rng, self._last, actions.astype(np.int64), *self._outputs, reward,
+            tab.kinds, tab.pairs, tab.n, *self._land, lay.record, lay.grid, lay.look, self._rules, self._world,
+            self._books, self._rng, self._last, actions.astype(np.int64), *self._outputs, reward,
         )  # fmt: skip
         obs, state, legal = (a.copy() for a in self._outputs)
         books = self._books

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, UInt8
 
 from offmarl_bench.envs.smac.spawn import ALLY_POINT, ENEMY_POINT, Point, ally_group, enemy_group
 from offmarl_bench.envs.smac.units import UNITS
@@ -23,6 +23,16 @@ Rectangle = tuple[int, int, int, int]
 CORRIDOR: tuple[Rectangle, ...] = ((0, SIZE - 1, 8, 23),)
 """Most maps: the whole width, the middle half of the height."""
 EVERYWHERE: tuple[Rectangle, ...] = ((0, SIZE - 1, 0, SIZE - 1),)
+GROUND, CLIFF, AIR = 1, 2, 4
+"""Who may enter a cell: everybody on foot, those who climb, those who fly."""
+
+
+def cells(rectangles: tuple[Rectangle, ...]) -> Bool[np.ndarray, "X Y"]:
+    """The cells of all rectangles, indexed [x, y]."""
+    inside = np.zeros((SIZE, SIZE), bool)
+    for x0, x1, y0, y1 in rectangles:
+        inside[x0 : x1 + 1, y0 : y1 + 1] = True
+    return inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +54,14 @@ class SmacMap:
     """… of enemies: SMAC numbers them differently on the stalker-and-zealot maps."""
     walkable: tuple[Rectangle, ...] = CORRIDOR
     """The cells that ground units may enter."""
+    cliffs: tuple[Rectangle, ...] = ()
+    """Cells that only climbers may enter besides."""
+    detours: bool = False
+    """Whether units look for a way round what they may not enter; for maps on which a straight way can be barred."""
     attack_point: Point | None = ALLY_POINT
     """Where the enemy group is sent by an attack-move at the start; None: it waits."""
+    hunts: bool = False
+    """Whether enemies are sent after the agents themselves, instead of to a point."""
 
     def __post_init__(self) -> None:
         for side, units, starts, bits in (
@@ -69,10 +85,12 @@ class SmacMap:
 
     def grid(self) -> Bool[np.ndarray, "X Y"]:
         """The pathing grid, indexed [x, y]."""
-        cells = np.zeros((SIZE, SIZE), bool)
-        for x0, x1, y0, y1 in self.walkable:
-            cells[x0 : x1 + 1, y0 : y1 + 1] = True
-        return cells
+        return cells(self.walkable)
+
+    def terrain(self) -> UInt8[np.ndarray, "X Y"]:
+        """Who may enter each cell: a sum of GROUND, CLIFF and AIR, indexed [x, y]."""
+        walkable = self.grid()
+        return np.asarray(GROUND * walkable + CLIFF * (walkable | cells(self.cliffs)) + AIR, np.uint8)
 
 
 # The published first observation of the real game on 2s3z fixes these places to the last digit.
@@ -91,16 +109,30 @@ def two_groups(
     ally_bits: tuple[str, ...] = (),
     enemy_bits: tuple[str, ...] = (),
     walkable: tuple[Rectangle, ...] = CORRIDOR,
+    cliffs: tuple[Rectangle, ...] = (),
+    points: tuple[Point, Point] = (ALLY_POINT, ENEMY_POINT),
+    detours: bool = False,
+    hunts: bool = False,
 ) -> SmacMap:
-    """A map whose script creates two groups of units, given in order of creation, and sends one at the other."""
-    us, ally_start = ally_group(allies, ALLY_POINT, ally_bits or allies[:1])
-    them, enemy_start = enemy_group(enemies, ENEMY_POINT)
+    """A map whose script creates two groups of units, given in order of creation, and sends one at the other.
+
+    The groups are created at ``points``; for the rest see SmacMap.
+    """
+    free = cells(walkable)
+    us, ally_start = ally_group(allies, points[0], ally_bits or allies[:1], free)
+    them, enemy_start = enemy_group(enemies, points[1], free)
     return SmacMap(
         name=name, allies=us, enemies=them, ally_start=ally_start, enemy_start=enemy_start, limit=limit,
-        ally_bits=ally_bits, enemy_bits=enemy_bits, walkable=walkable,
+        ally_bits=ally_bits, enemy_bits=enemy_bits, walkable=walkable, cliffs=cliffs, detours=detours,
+        attack_point=None if hunts else points[0], hunts=hunts,
     )  # fmt: skip
 
 
+# Two terraces with a cliff between them, which ends in a ramp at either side.
+_TERRACES = (
+    (4, 27, 6, 7), (2, 29, 8, 9), (0, 31, 10, 11), (0, 3, 12, 13), (28, 31, 12, 13), (0, 31, 14, 15), (2, 29, 16, 17),
+    (8, 23, 18, 19),
+)  # fmt: skip
 _M, _S, _Z, _C = ("marine",), ("stalker",), ("zealot",), ("colossus",)
 _ROWS = (
     SmacMap(
@@ -125,6 +157,10 @@ _ROWS = (
     two_groups("8m", _M * 8, _M * 8, 120),
     two_groups("5m_vs_6m", _M * 5, _M * 6, 70),
     two_groups("10m_vs_11m", _M * 10, _M * 11, 150),
+    two_groups(
+        "2c_vs_64zg", _C * 2, ("zergling",) * 64, 400, walkable=_TERRACES, cliffs=((4, 27, 12, 13),),
+        points=((16.0, 16.0), (16.0, 9.0)), detours=True, hunts=True,
+    ),
 )  # fmt: skip
 MAPS = {m.name: m for m in _ROWS}
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from offmarl_bench.envs.smac.combat import IDLE, WALK, turn
 from offmarl_bench.envs.smac.compiled import compiled
-from offmarl_bench.envs.smac.maps import SIZE
+from offmarl_bench.envs.smac.maps import GROUND, SIZE
+from offmarl_bench.envs.smac.routes import STRAIGHT
 
 LOOK_AHEAD = 1.0
 """How far beyond contact a unit sees an obstacle, in cells."""
@@ -52,19 +53,32 @@ def steer(pairs, w, u, dx, dy, dist):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def walkable(grid, flies, x, y):  # type: ignore[no-untyped-def]
-    """True if the cell under (x, y) may be entered; those who fly may enter every cell of the map."""
-    return 0.0 <= x < SIZE and 0.0 <= y < SIZE and (grid[int(x), int(y)] or flies)
+def walkable(terrain, enters, x, y):  # type: ignore[no-untyped-def]
+    """True if the cell under (x, y) may be entered by those who enter GROUND, CLIFF or AIR."""
+    return 0.0 <= x < SIZE and 0.0 <= y < SIZE and (terrain[int(x), int(y)] & enters) != 0
 
 
 @compiled
-def move(kinds, pairs, n, grid, w):  # type: ignore[no-untyped-def]
+def next_point(routes, x, y, goal_x, goal_y):  # type: ignore[no-untyped-def]
+    """Where to walk from (x, y) in order to come to the goal: the next corner on the way, or the goal itself."""
+    gx, gy = min(max(int(goal_x), 0), SIZE - 1), min(max(int(goal_y), 0), SIZE - 1)
+    way = routes[int(x) * SIZE + int(y), gx * SIZE + gy]
+    if way == STRAIGHT:
+        return goal_x, goal_y
+    return way // SIZE + 0.5, way % SIZE + 0.5
+
+
+@compiled
+def move(kinds, pairs, n, terrain, routes, w):  # type: ignore[no-untyped-def]
     """Walk every unit with ``doing == WALK`` towards its goal for one loop."""
     for u in range(len(w)):
         w[u].vx, w[u].vy = 0.0, 0.0
         if w[u].doing != WALK or w[u].hp <= 0:
             continue
-        dx, dy = w[u].goal_x - w[u].x, w[u].goal_y - w[u].y
+        goal_x, goal_y = w[u].goal_x, w[u].goal_y
+        if len(routes) > 0 and kinds[u].enters == GROUND:
+            goal_x, goal_y = next_point(routes, w[u].x, w[u].y, goal_x, goal_y)
+        dx, dy = goal_x - w[u].x, goal_y - w[u].y
         dist = np.sqrt(dx * dx + dy * dy)
         if dist < 1e-6:
             continue
@@ -110,10 +124,10 @@ def move(kinds, pairs, n, grid, w):  # type: ignore[no-untyped-def]
         d = np.sqrt(w[u].vx * w[u].vx + w[u].vy * w[u].vy)
         if d > limit and d > 0:
             w[u].vx, w[u].vy = w[u].vx * limit / d, w[u].vy * limit / d
-        if walkable(grid, kinds[u].flies, w[u].x + w[u].vx, w[u].y + w[u].vy):
+        if walkable(terrain, kinds[u].enters, w[u].x + w[u].vx, w[u].y + w[u].vy):
             w[u].x += w[u].vx
             w[u].y += w[u].vy
-        elif walkable(grid, kinds[u].flies, w[u].x + w[u].vx, w[u].y):
+        elif walkable(terrain, kinds[u].enters, w[u].x + w[u].vx, w[u].y):
             w[u].x += w[u].vx
-        elif walkable(grid, kinds[u].flies, w[u].x, w[u].y + w[u].vy):
+        elif walkable(terrain, kinds[u].enters, w[u].x, w[u].y + w[u].vy):
             w[u].y += w[u].vy

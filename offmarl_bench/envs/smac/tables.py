@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
-from offmarl_bench.envs.smac.maps import SmacMap
+from offmarl_bench.envs.smac.maps import AIR, CLIFF, GROUND, SmacMap
 from offmarl_bench.envs.smac.units import (
     ENERGY_REGEN,
     LOOPS_PER_SECOND,
@@ -21,6 +21,8 @@ from offmarl_bench.envs.smac.units import (
 
 _SLACK = 1.0 / 16.0
 """The game keeps this much space between two units that touch."""
+_WITHIN = 1.0 / 64.0
+"""How far within its range a fighter may come at least."""
 
 
 SHIELD_PER_LOOP = SHIELD_REGEN / LOOPS_PER_SECOND
@@ -56,9 +58,10 @@ KIND = np.dtype(
         ("goal_x", "f8"),  # where an attack-move takes the unit; NaN: nowhere
         ("goal_y", "f8"),
         ("face_x", "f8"),
+        ("enters", "i8"),  # GROUND, CLIFF or AIR: which cells the unit may enter
         ("turns", "b1"),  # one-byte fields come last: numbers that are not aligned are slower to read
         ("fixed", "b1"),
-        ("flies", "b1"),
+        ("hunts", "b1"),
     ],
     align=True,
 )
@@ -84,10 +87,13 @@ class Tables(NamedTuple):
     pairs: Shaped[np.ndarray, "U U"]
 
 
-def _contact(a: UnitType, b: UnitType) -> float:
+def _contact(a: UnitType, b: UnitType, foes: bool) -> float:
     if a.layer != b.layer:
         return 0.0
-    return max(a.inner + b.separation, b.inner + a.separation) + _SLACK
+    apart = max(a.inner + b.separation, b.inner + a.separation) + _SLACK
+    # A zergling's inner radius is larger than the rest of it; what it fights it must be able to reach.
+    near = min(a.range, b.range) + a.radius + b.radius - _WITHIN
+    return min(apart, near) if foes else apart
 
 
 def _can_strike(a: UnitType, b: UnitType) -> bool:
@@ -115,13 +121,14 @@ def tables(smac_map: SmacMap) -> Tables:
             a.health, a.shield, a.armour, a.hits, a.second_hit * rate, a.period * rate, a.damage_point * rate,
             a.backswing * rate, a.range_slop, a.missile / rate, a.splash[0], a.splash[1], a.speed / rate, a.radius,
             math.cos(angle), math.sin(angle), a.heal / rate, a.health_regen / rate, *start[i], *goal[i],
-            1.0 if i < n else -1.0, a.turn_rate > 0, a.structure, a.layer == "air",
+            1.0 if i < n else -1.0, AIR if a.layer == "air" else CLIFF if a.climbs else GROUND, a.turn_rate > 0,
+            a.structure, i >= n and smac_map.hunts,
         )  # fmt: skip
         for j, b in enumerate(units):
             gap = a.radius + b.radius
             pairs[i, j] = (
                 a.damage + a.bonus * (a.bonus_against in b.attributes), a.range + gap,
                 a.scan + gap if _acts_on(a, b) else -1.0, 0.0 if _can_strike(b, a) else NO_THREAT,
-                a.channel_range + gap if a.channel_range > 0 else 0.0, _contact(a, b),
+                a.channel_range + gap if a.channel_range > 0 else 0.0, _contact(a, b, (i < n) != (j < n)),
             )  # fmt: skip
     return Tables(n, kinds, pairs)

@@ -70,6 +70,8 @@ class UnitType:
     layer: str = "ground"
     """Units push and block only those of their own layer: small units walk under a colossus, those in the ``air`` fly
     over everything, walls included."""
+    climbs: bool = False
+    """Whether cliffs are no obstacle to it (a map's ``cliffs``; the void around a map is one to everybody)."""
     hits_air: bool = False
     """Whether the weapon reaches targets in the air; the ground it reaches always."""
     heal: float = 0.0
@@ -111,7 +113,7 @@ COLOSSUS = UnitType(
     name="colossus", letter="c", health=200, shield=150, armour=1, damage=10, bonus=5, bonus_against="light", hits=2,
     period=1.5, damage_point=0.083, range=7, range_slop=0.0, scan=7.5, splash=(1.25, 0.15), speed=2.25, radius=1.0,
     separation=0.75, inner=0.5625, turn_rate=0.0, attributes=("armored", "mechanical", "massive"), cooldown_shown=24,
-    layer="colossus",
+    layer="colossus", climbs=True,
 )  # fmt: skip
 SPINE_CRAWLER = UnitType(
     name="spine crawler", letter="sc", health=300, armour=2, damage=25, bonus=5, bonus_against="armored", period=1.85,
@@ -119,7 +121,11 @@ SPINE_CRAWLER = UnitType(
     inner=0.875, turn_rate=360.0, health_regen=ZERG_REGEN, attributes=("armored", "biological", "structure"),
     cooldown_shown=15, structure=True,
 )  # fmt: skip
-
+ZERGLING = UnitType(
+    name="zergling", letter="zg", health=35, armour=0, damage=5, period=0.696, damage_point=0.167, range=0.1, scan=5,
+    speed=2.953125, radius=0.375, separation=0.375, inner=0.5, health_regen=ZERG_REGEN,
+    attributes=("light", "biological"), cooldown_shown=11,
+)  # fmt: skip
 MARAUDER = UnitType(
     name="marauder", letter="ma", health=125, armour=1, damage=10, bonus=10, bonus_against="armored", period=1.5,
     damage_point=0.0, range=6, scan=6.5, missile=20.0, speed=2.25, radius=0.5625, separation=0.5, inner=0.375,
@@ -133,4 +139,6 @@ MEDIVAC = UnitType(
 ALLIED_MEDIVAC = replace(MEDIVAC, name="allied medivac", speed=2.75)
 """SMAC's own copy of the medivac, which the agents play, is a little faster."""
 
-UNITS = {u.name: u for u in (MARINE, STALKER, ZEALOT, COLOSSUS, SPINE_CRAWLER, MARAUDER, MEDIVAC, ALLIED_MEDIVAC)}
+UNITS = {
+    u.name: u for u in (MARINE, STALKER, ZEALOT, COLOSSUS, SPINE_CRAWLER, ZERGLING, MARAUDER, MEDIVAC, ALLIED_MEDIVAC)
+}

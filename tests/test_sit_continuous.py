@@ -124,12 +124,12 @@ def test_a_view_shows_vectors_and_zeros_before_the_first() -> None:
 
 
 def test_the_gaussian_form_is_a_density_of_real_components() -> None:
-    law = TanhGaussian(torch.tensor([[[0.5, 3.0], [9.0, 9.0]]]), torch.tensor([[[math.log(2.0), 0.0], [0.0, 0.0]]]))
-    taken = torch.tanh(torch.tensor([[[1.5, 3.0]]]))
+    law = TanhGaussian(torch.tensor([[[0.5, 2.0], [9.0, 9.0]]]), torch.tensor([[[math.log(2.0), 0.0], [0.0, 0.0]]]))
+    taken = torch.tanh(torch.tensor([[[1.5, 2.0]]]))
     noise = torch.zeros(1, 2, 0, 2)
-    # N(1.5; 0.5, 2²) and N(3; 3, 1), each over the slope of tanh there; the last observation has no action
+    # N(1.5; 0.5, 2²) and N(2; 2, 1), each over the slope of tanh there; the last observation has no action
     normal = [-0.5 * 0.5**2 - math.log(2) - 0.5 * math.log(2 * math.pi), -0.5 * math.log(2 * math.pi)]
-    slope = [math.log(1 - math.tanh(u) ** 2) for u in (1.5, 3.0)]
+    slope = [math.log(1 - math.tanh(u) ** 2) for u in (1.5, 2.0)]
     both = Gaussian(law=law, noise=noise, real=None).log_likelihood(taken)
     assert both.item() == pytest.approx(sum(normal) - sum(slope), rel=1e-4)
     first = Gaussian(law=law, noise=noise, real=torch.tensor([[[True, False]]])).log_likelihood(taken)

@@ -36,7 +36,7 @@ from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.loader import Dataset
 from offmarl_bench.mixers import Mixer
 from offmarl_bench.nn import HIDDEN, descend, frozen_copy
-from offmarl_bench.ops import polyak, td_target
+from offmarl_bench.ops import lambda_return, polyak, td_target
 from offmarl_bench.types import Batch, EnvSpec
 
 
@@ -62,6 +62,8 @@ class FacMACConfig:
     """Greatest norm of each gradient."""
     gamma: float = 0.99
     """Discount γ."""
+    td_lambda: float = 0.0
+    """λ of the target, ``ops.lambda_return``; 0 is the paper's one-step target."""
     tau: float = 0.005
     """Share of the new weights that goes into the targets after each update of the actor."""
     action_penalty: float = 1e-3
@@ -90,7 +92,7 @@ class FacMACConfig:
             self,
             counts=("hidden", "critics", "mixer_embed", "hypernet_hidden", "actor_delay", "batch_size", "steps"),
             positive=("actor_lr", "critic_lr", "grad_clip", "reward_scale"),
-            shares=("gamma", "tau"),
+            shares=("gamma", "tau", "td_lambda"),
             natural=("action_penalty", "target_noise", "target_noise_clip", "play_noise", "largest_return"),
         )
 
@@ -202,7 +204,7 @@ class FacMAC(Agent):
 
     @torch.no_grad()
     def _target(self, batch: Batch, data: FlatBatch) -> Float[Tensor, " M"]:
-        """Target r + γ min_k Q'_tot(s', μ'(τ')), Eq. (5) of the paper where there is one critic."""
+        """Target r + γ min_k Q'_tot(s', μ'(τ')), Eq. (5) of the paper where there is one critic; or its λ-return."""
         config = self.config
         actions = self.target_actor.mode(read(self.target_actor, data, data.after))
         if config.target_noise:
@@ -210,8 +212,11 @@ class FacMAC(Agent):
             actions = smoothed(actions, noise, config.target_noise, config.target_noise_clip)
         actions = only_real(actions, self.real)
         future = torch.stack([critic(data, data.after, actions) for critic in self.target_critics]).amin(0)
-        rewards = config.reward_scale * data.steps(batch.rewards)
-        return td_target(rewards, future, data.steps(batch.terminated), config.gamma)
+        rewards = config.reward_scale * batch.rewards
+        if not config.td_lambda:
+            return td_target(data.steps(rewards), future, data.steps(batch.terminated), config.gamma)
+        value = data.padded(future)
+        return data.steps(lambda_return(rewards, value, batch.terminated, batch.mask, config.gamma, config.td_lambda))
 
     def _improve(self, data: FlatBatch) -> None:
         """One step of the actor up the first critic's value of what all agents would do now."""

@@ -87,7 +87,7 @@ class PoolTraining:
         return dict.fromkeys(self.seeds, self.online) | dict.fromkeys(range(first, first + self.early_seeds), brief)
 
 
-MAMUJOCO = PoolTraining(play_epsilon=0.1, early_steps=8_000, early_save_every=1_000)
+MAMUJOCO = PoolTraining(play_epsilon=0.1, early_steps=6_000, early_save_every=2_000)
 """The robots: the noise is FacMAC's own; a few episodes of learning leave the random level."""
 
 

@@ -63,6 +63,16 @@ def test_the_target_takes_the_least_critic_and_bootstraps_where_the_horizon_cut(
     assert torch.equal(agent._target(ended, flat)[~last], agent._target(data, flat)[~last])
 
 
+def test_targets_over_several_steps_end_with_the_window() -> None:
+    """λ = 1 on a window of two steps: r_0 + γ r_1 + γ² V(s_2), and r_1 + γ V(s_2)."""
+    one, several = (made(gamma=0.9, td_lambda=k) for k in (0.0, 1.0))
+    data = collate(list(uniform_dataset(6).episodes()), SPEC, starts=np.arange(6) % 3, window=2)
+    flat = flatten(data)
+    first, second = several._target(data, flat).view(2, 6)  # in order of time
+    assert torch.allclose(second, one._target(data, flat).view(2, 6)[1])
+    assert torch.allclose(first, flat.steps(data.rewards)[:6] + 0.9 * second, atol=1e-6)
+
+
 def test_the_actor_climbs_with_all_agents_present_actions() -> None:
     """The centralised gradient: what one agent does now changes the slope that another climbs."""
     agent, data = made(hidden=16, recurrent=False), batch()

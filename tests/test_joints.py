@@ -89,7 +89,7 @@ def test_a_pool_is_trained_measured_and_split_in_thirds_or_as_asked(tmp_path: Pa
     online = OnlineTraining(
         steps=480, lanes=8, updates_per_episode=2.0, batch_size=64, window=1, replay=64, epsilon_end=0.2,
         epsilon_steps=200, save_every=80, test_every=200, test_episodes=8,
-        settings={"recurrent": False, "hidden": 32, "mixer_embed": 32, "actor_lr": 3e-3, "critic_lr": 3e-3, "tau": 0.05},
+        settings={"recurrent": False, "hidden": 32, "actor_lr": 3e-3, "critic_lr": 3e-3, "tau": 0.05},
     )  # fmt: skip
     config = PoolTraining(
         seeds=(0,), early_seeds=1, early_steps=80, early_save_every=40, measure_episodes=16, reference_episodes=64,
@@ -103,5 +103,5 @@ def test_a_pool_is_trained_measured_and_split_in_thirds_or_as_asked(tmp_path: Pa
 
 def test_the_robots_pools_are_made_as_documented() -> None:
     own = pool_training_of("mamujoco")
-    assert (own.play_epsilon, own.online.window) == (0.1, 1)
+    assert (own.play_epsilon, own.online.window) == (0.1, 8)
     assert own.online.epsilon_end > 0

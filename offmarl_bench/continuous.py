@@ -24,7 +24,7 @@ BOUND = 0.99
 """Actions of the data are clipped to ±BOUND before atanh; atanh(0.99) = 2.65.
 
 ±1 itself has no finite pre-image and is no rarity: clipped noise puts a good part of all components there. Nearer to 1
-the pre-images run away from all others (1 − 1e-6 is 7.25), and the one normal distribution before tanh that has to cover
+the pre-images run away from all others (1 − 1e-6 is 7.25), and the one normal distribution before tanh that must cover
 both draws −1 and 1 where the data has neither. What is played is not clipped."""
 LOG_STD = (-5.0, 2.0)
 """Range of log σ before tanh. The network's output is squashed into it smoothly, so that its gradient never dies

@@ -33,7 +33,7 @@ STEPS = 5
 """Of the scores that the table shows, from the least to the greatest."""
 RESAMPLES = 500
 """Bootstrap resamples behind a band."""
-SIZE = (6.4, 3.8)
+SIZE = (7.6, 3.8)
 """Inches."""
 DASHES = ("-", "--", ":")
 """One for each round of the colours."""
@@ -114,7 +114,7 @@ def plot_profiles(found: Sequence[Profile], folder: Path) -> Path:
         axes.set_xlabel("normalised score τ (random 0, expert 100)")
         axes.set_ylabel("share of runs above τ")
         axes.set_ylim(-0.02, 1.02)
-        axes.legend(loc="best")
+        figure.legend(loc="outside right upper")
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=DPI)
     path = folder / FILE

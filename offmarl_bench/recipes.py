@@ -182,6 +182,11 @@ RECIPES: dict[tuple[str, str], NamedRecipe] = {
     ("smac/2s3z", "expert-balanced"): NamedRecipe(
         text=f"100%{_all(_2S3Z, 'e')}", provenance="reconstructed", note=_BALANCED
     ),
+    ("smac/3s_vs_5z", "fig1"): NamedRecipe(
+        text="100%[s1r,s2r,s3m]",
+        provenance="reconstructed",
+        note="Fig. 1(e, f): a random and a medium joint policy; agents 1 and 2 are random, agent 3 is medium.",
+    ),
     **{
         (f"mpe/{name}", quality): NamedRecipe(text=text, provenance="verbatim", paper_mean=mean, note="Table 8.")
         for name, quality, text, mean in (

@@ -80,10 +80,10 @@ def ready(datasets: Sequence[str], *, workers: int = 1, make: bool = True) -> tu
                 missing.append(f"left out {name}: {why}")
                 continue
         there.append(name)
-    for line in missing:
-        log.warning("%s", line)
     if not there:
         raise OffmarlError(f"nothing to show: {'; '.join(missing)}")
+    for line in missing:
+        log.warning("%s", line)
     return there, missing
 
 
@@ -155,7 +155,8 @@ def run_variants(
             raise
         except OffmarlError as e:
             failed.append(f"left out {variant.title} on {dataset}: {e}")
-            log.warning("%s", failed[-1])
     if not found:
         raise OffmarlError(f"nothing to show: {'; '.join(failed)}")
+    for line in failed:
+        log.warning("%s", line)
     return found, failed

@@ -95,9 +95,9 @@ def fig7(datasets: tuple[str, ...], plots: Path, as_json: bool, no_generate: boo
 @datasets_option(LOW)
 @figure_options
 def fig8(datasets: tuple[str, ...], plots: Path, as_json: bool, no_generate: bool, **options: Any) -> None:
-    """Figure 8: SIT with other values of α (Eq. 7), β (Eq. 10) and η (Eq. 9, 10), one at a time.
+    """Figure 8: SIT with other values of α, β and η, one at a time.
 
-    The grid is ours, around the paper's choice. η has a meaning only where uncertainty is "literal", so it is set.
+    α of Eq. (7), β of Eq. (10), η of Eq. (9) and (10). The grid is ours, around the paper's choice. η has a meaning only where uncertainty is "literal", so it is set.
     """
     from offmarl_bench.comparison import plot_panels, to_json, to_markdown
     from offmarl_bench.reproduction import ready

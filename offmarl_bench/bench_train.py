@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from offmarl_bench import registry
 from offmarl_bench.agent import Phase, make_agent, make_config
 from offmarl_bench.bench import TICK, WARM_UP, Measurement, measure_rate, one_core
 from offmarl_bench.envs import get_spec
+from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.loader import Dataset
 from offmarl_bench.seeding import generator
 from offmarl_bench.types import EnvSpec, Episode
@@ -89,6 +91,18 @@ def operations(phase: Phase, generator: np.random.Generator) -> int:
     with FlopCounterMode(display=False) as counter:
         phase.update(batch)
     return int(counter.get_total_flops())
+
+
+def players(env_id: str) -> list[str]:
+    """The registered agents that can play this environment: some know discrete or continuous actions only."""
+    spec, found = get_spec(env_id), []
+    for name in registry.names("agents"):
+        try:
+            make_agent(name, spec)
+        except SpecMismatch:
+            continue
+        found.append(name)
+    return found
 
 
 def bench_train(

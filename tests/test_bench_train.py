@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from offmarl_bench.bench_train import bench_train
+from offmarl_bench.bench_train import bench_train, players
 
 
 def test_every_phase_has_its_rows() -> None:
@@ -14,3 +14,10 @@ def test_every_phase_has_its_rows() -> None:
         *(("bc-joint-sampler learn", unit) for unit in ("s/update", "CPU-s/update", "%")),
     }
     assert all(r.value > 0 and r.threads == 1 for r in rows)
+
+
+def test_who_cannot_play_is_not_measured_unless_asked_for() -> None:
+    discrete, continuous = players("toy/signals"), players("toy/target")
+    assert {"bc", "icq", "mabcq", "macql", "sit"} <= {*discrete} & {*continuous}
+    assert ("qmix" in discrete, "facmac" in discrete) == (True, False)
+    assert ("qmix" in continuous, "facmac" in continuous) == (False, True)

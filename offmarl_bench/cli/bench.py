@@ -85,7 +85,7 @@ def load(dataset: str, seconds: float, as_json: bool) -> None:
 
 @bench.command()
 @MAP
-@click.option("--agent", "agents", multiple=True, help="NAME or NAME@PRESET, repeatable; default: all registered.")
+@click.option("--agent", "agents", multiple=True, help="NAME or NAME@PRESET, repeatable; default: all that can play.")
 @click.option("--length", "lengths", type=click.IntRange(min=1), multiple=True, help="Steps of episodes: 60 and 120.")
 @click.option("--device", default="cpu", show_default=True)
 @SECONDS
@@ -94,11 +94,10 @@ def train(
     map_name: str, agents: tuple[str, ...], lengths: tuple[int, ...], device: str, seconds: float, as_json: bool
 ) -> None:
     """Seconds an update of every phase of the agents, and their share of the core's matrix-multiply rate."""
-    from offmarl_bench import registry
-    from offmarl_bench.bench_train import LENGTHS, bench_train
+    from offmarl_bench.bench_train import LENGTHS, bench_train, players
 
-    chosen = agents or tuple(registry.names("agents"))
+    env_id = _env_id(map_name)
     rows = bench_train(
-        chosen, _env_id(map_name), lengths=lengths or LENGTHS, seconds=seconds, device=device_name(device)
+        agents or players(env_id), env_id, lengths=lengths or LENGTHS, seconds=seconds, device=device_name(device)
     )
     _print(rows, as_json)

@@ -14,6 +14,7 @@ import torch
 
 from offmarl_bench import registry
 from offmarl_bench.agent import Agent, Metrics, Phase, Policy, make_agent
+from offmarl_bench.bench_train import players
 from offmarl_bench.budget import parse_budget, steps_of
 from offmarl_bench.checkpoint import LATEST, load_checkpoint
 from offmarl_bench.envs.toy import SPECS
@@ -23,6 +24,7 @@ from offmarl_bench.logs import RunLog, read_curve, read_log
 from offmarl_bench.runs import RECORD, WEIGHTS, load_agent, read_run, run_key
 from offmarl_bench.train import PROBES, probe_steps, train
 from offmarl_bench.types import Batch
+from tests import toy_continuous
 from tests.toy_data import SPEC, expert_dataset
 
 UPDATES = 20
@@ -130,11 +132,13 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, at: int) -> Non
 @pytest.mark.parametrize("at", [0.3, 0.5, 0.8])
 def test_every_agent_resumes_exactly(tmp_path: Path, name: str, at: float, monkeypatch: pytest.MonkeyPatch) -> None:
     data = expert_dataset(32, dataset_id="toy/signals/expert-v1")
+    if name not in players(SPEC.id):  # an agent for continuous actions only
+        data = toy_continuous.expert_dataset(32, dataset_id=f"{toy_continuous.SPEC.id}/expert-v1")
     cls = registry.resolve("agents", name)
-    whole = make_agent(name, SPEC, seed=3)
+    whole = make_agent(name, data.spec, seed=3)
     train(whole, data, tmp_path / "whole", seed=3, budget=UPDATES, checkpoint_every=5)
     _, record = read_run(tmp_path / "whole")
-    broken = make_agent(name, SPEC, seed=3)
+    broken = make_agent(name, data.spec, seed=3)
     original = cls.phases
     hook = after(max(1, round(at * record.updates)), kill)
 
@@ -155,7 +159,7 @@ def test_every_agent_resumes_exactly(tmp_path: Path, name: str, at: float, monke
         patch.setattr(cls, "phases", interrupted)
         with pytest.raises(Killed):
             train(broken, data, tmp_path / "broken", seed=3, budget=UPDATES, checkpoint_every=5)
-    resumed = make_agent(name, SPEC, seed=3)
+    resumed = make_agent(name, data.spec, seed=3)
     train(resumed, data, tmp_path / "broken", seed=3, budget=UPDATES, checkpoint_every=5)
     assert same(whole, resumed)
 

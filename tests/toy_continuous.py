@@ -8,6 +8,7 @@ earns −Σ_i mean_c (a_ic − target_ic)²; perfect play earns 0, blind play (a
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt64
@@ -106,7 +107,14 @@ Play = Callable[[Float32[np.ndarray, "B N A"], np.random.Generator], Float32[np.
 """Actions from the right answers."""
 
 
-def played(play: Play, count: int, spec: EnvSpec, seed: int, levels: Bool[np.ndarray, "B N"] | None = None) -> Dataset:
+def played(
+    play: Play,
+    count: int,
+    spec: EnvSpec,
+    seed: int,
+    levels: Bool[np.ndarray, "B N"] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Dataset:
     """A dataset of ``count`` episodes; ``levels`` says which (episode, agent) pairs are recorded as experts."""
     env, rng = AnswersEnv(spec, count), np.random.default_rng(seed)
     seen, acts, rewards = [env.reset(episode_seeds(seed, "generate", 0, count))], [], []
@@ -132,12 +140,16 @@ def played(play: Play, count: int, spec: EnvSpec, seed: int, levels: Bool[np.nda
         )
         for k in range(count)
     ]
-    return Dataset.from_episodes(episodes, spec)
+    return Dataset.from_episodes(episodes, spec, metadata or {})
 
 
-def expert_dataset(count: int = 64, spec: EnvSpec = SPEC, seed: int = 0) -> Dataset:
+def expert_dataset(count: int = 64, spec: EnvSpec = SPEC, seed: int = 0, **metadata: Any) -> Dataset:
     """The right answers with a little noise."""
-    return played(lambda right, g: right + NOISE * g.standard_normal(right.shape), count, spec, seed)
+
+    def play(right: Float32[np.ndarray, "B N A"], g: np.random.Generator) -> Float32[np.ndarray, "B N A"]:
+        return np.asarray(right + NOISE * g.standard_normal(right.shape), np.float32)
+
+    return played(play, count, spec, seed, metadata=metadata)
 
 
 def expert_episodes(count: int, spec: EnvSpec = SPEC) -> list[Episode]:

@@ -100,6 +100,29 @@ def plan_jobs(
     return jobs
 
 
+def run_jobs(jobs: Sequence[Job], runner: Executor, bar: bool) -> tuple[dict[Path, Result], list[Failed]]:
+    """Run jobs, whoever planned them; results by ``Job.key``, and those that ended with an error.
+
+    Args:
+        jobs: different ones: two at the same run would be in each other's way.
+        runner: what they are spread over.
+        bar: show one over all of them on stderr if that is a terminal.
+    """
+    found: dict[Path, Result] = {}
+    failed: list[Failed] = []
+    with watched(jobs, bar) as progress:
+        for outcome in runner.map(run_job, jobs):
+            progress.update()
+            if isinstance(outcome, Failed):
+                failed.append(outcome)
+                job = outcome.job
+                log.warning("%s on %s, seed %d: %s", job.agent, job.name, job.seed, outcome.message)
+            else:
+                found[result_key(outcome)] = outcome
+    forget()
+    return found, failed
+
+
 def benchmark(
     agents: Sequence[str],
     datasets: Sequence[str],
@@ -152,18 +175,7 @@ def benchmark(
         wandb, backend,
     )  # fmt: skip
     runner: Executor = registry.resolve("executors", executor)(workers) if isinstance(executor, str) else executor
-    found: dict[Path, Result] = {}
-    failed: list[Failed] = []
-    with watched(jobs, progress and not alone) as bar:
-        for outcome in runner.map(run_job, jobs):
-            bar.update()
-            if isinstance(outcome, Failed):
-                failed.append(outcome)
-                job = outcome.job
-                log.warning("%s on %s, seed %d: %s", job.agent, job.name, job.seed, outcome.message)
-            else:
-                found[result_key(outcome)] = outcome
-    forget()
+    found, failed = run_jobs(jobs, runner, progress and not alone)
     if failed:
         job = failed[0].job
         raise OffmarlError(

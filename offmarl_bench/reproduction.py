@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from offmarl_bench import registry
 from offmarl_bench.agent import make_agent, make_config
 from offmarl_bench.budget import Budget
 from offmarl_bench.envs import get_spec
-from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch, UnknownName
-from offmarl_bench.evaluation import benchmark
+from offmarl_bench.errors import OffmarlError, SpecMismatch, UnknownName
+from offmarl_bench.evaluation import plan_jobs, run_jobs
+from offmarl_bench.executors import Executor
 from offmarl_bench.format.reader import read_metadata
 from offmarl_bench.generate import generate
 from offmarl_bench.ids import DatasetId, parse_dataset_id
@@ -41,6 +43,8 @@ class Effort:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """Settings of every agent that has them."""
     workers: int = 1
+    executor: str = "local"
+    """Name of what runs are spread over."""
     device: str = "cpu"
     progress: bool = True
     wandb: str | None = None
@@ -127,7 +131,7 @@ def _changed(agent: str, env_id: str, effort: Effort, own: Mapping[str, Any]) ->
 def run_variants(
     variants: Sequence[Variant], dataset: str, effort: Effort
 ) -> tuple[dict[str, list[Result]], list[str]]:
-    """Train and score variants on one dataset, one after the other, seeds side by side.
+    """Train and score variants on one dataset, all their seeds side by side.
 
     Args:
         variants: what to run.
@@ -138,25 +142,29 @@ def run_variants(
         The results of each variant by its title, and one line for each that failed.
 
     Raises:
-        OffmarlError: all failed. UnknownName, FormatError: settings that no variant has.
+        OffmarlError: all failed. UnknownName, FormatError: settings or presets that an agent does not have.
     """
-    spec = spec_of(dataset)
-    found: dict[str, list[Result]] = {}
-    failed = []
+    spec, alone = spec_of(dataset), effort.workers == 1 and effort.executor == "local"
+    planned = {}
     for variant in variants:
         overrides = _changed(variant.agent, spec.id, effort, variant.overrides)
-        try:
-            found[variant.title] = benchmark(
-                [variant.agent], [dataset], seeds=effort.seeds, episodes=effort.episodes, budget=effort.budget,
-                workers=effort.workers, preset=effort.preset, overrides=overrides, device=effort.device,
-                progress=effort.progress, wandb=effort.wandb,
-            )  # fmt: skip
-        except (UnknownName, FormatError):
-            raise
-        except OffmarlError as e:
-            failed.append(f"left out {variant.title} on {dataset}: {e}")
+        planned[variant.title] = plan_jobs(
+            [variant.agent], [dataset], range(effort.seeds), effort.preset, overrides, effort.budget, effort.episodes,
+            effort.device, effort.progress and alone, effort.wandb,
+        )  # fmt: skip
+    once = {job.key: job for jobs in planned.values() for job in jobs}  # equal settings are one run
+    runner: Executor = registry.resolve("executors", effort.executor)(effort.workers)
+    results, errors = run_jobs(list(once.values()), runner, effort.progress and not alone)
+    why = {failed.job.key: f"seed {failed.job.seed}: {failed.message}" for failed in errors}
+    found, lines = {}, []
+    for title, jobs in planned.items():
+        wrong = [why[job.key] for job in jobs if job.key in why]
+        if wrong:
+            lines.append(f"left out {title} on {dataset}: {len(wrong)} of {len(jobs)} runs failed; {wrong[0]}")
+        else:
+            found[title] = [results[job.key] for job in jobs]
     if not found:
-        raise OffmarlError(f"nothing to show: {'; '.join(failed)}")
-    for line in failed:
+        raise OffmarlError(f"nothing to show: {'; '.join(lines)}")
+    for line in lines:
         log.warning("%s", line)
-    return found, failed
+    return found, lines

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from offmarl_bench import registry
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.comparison import as_text
 from offmarl_bench.describe_plots import DPI, PART_COLOURS, STYLE
@@ -94,6 +95,7 @@ def intermediate(
     folders = train_runs(
         "sit", dataset, seeds=effort.seeds, budget=effort.budget, preset=effort.preset, overrides=settings,
         device=effort.device, workers=effort.workers, progress=effort.progress, wandb=effort.wandb,
+        executor=registry.resolve("executors", effort.executor)(effort.workers),
     )  # fmt: skip
     data = load_dataset(dataset)
     updates, rewards = _rewards(folders, data.spec.agents)

@@ -152,7 +152,7 @@ def test_a_variant_that_fails_is_left_out_and_a_setting_nobody_has_is_ignored(re
     found, failed = run_variants([Variant(title="calm", agent="bc"), diverging], DATA, effort)
     assert list(found) == ["calm"]
     assert found["calm"][0].config["hidden"] == 8
-    assert failed[0].startswith(f"left out wild on {DATA}: 1 of 1 runs failed")
+    assert failed[0].startswith(f"left out wild on {DATA}: 1 of 1 runs failed; seed 0: training of bc (seed 0) stopped")
     with pytest.raises(OffmarlError, match="nothing to show: left out wild"):
         run_variants([diverging], DATA, effort)
     found, _ = run_variants([Variant(title="calm", agent="bc")], DATA, replace(effort, overrides={"members": 2}))
@@ -199,7 +199,7 @@ def test_profiles_by_hand() -> None:
     theirs = [a_result(agent="sit", seed=k, greedy_returns=(x,)) for k, x in enumerate((6.0, 8.0))]
     bc, sit = profiles([*ours, *theirs])
     low, high = bc.thresholds[0], bc.thresholds[-1]
-    assert (low, high) == (min(r.normalised(r.mean) for r in ours), max(r.normalised(r.mean) for r in theirs))
+    assert (low, high) == (ours[0].normalised(2.0), theirs[1].normalised(8.0))
     assert bc.share[0] == 0.5, "the worst of all scores is not above itself"
     assert sit.share[0] == 1.0
     assert bc.share[-1] == sit.share[-1] == 0.0

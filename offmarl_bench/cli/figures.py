@@ -44,6 +44,7 @@ def figure_options(command: F) -> F:
     """Options of every figure that trains agents; the command takes them as ``**options`` for ``effort``."""
     for option in (
         click.option("--no-generate", is_flag=True, help="Leave out datasets that are not here yet."),
+        click.option("--executor", default="local", show_default=True, help="What the runs are spread over."),
         click.option("--episodes", type=click.IntRange(min=1), default=EVALUATION_EPISODES, show_default=True),
     ):
         command = option(command)
@@ -56,7 +57,8 @@ def effort(options: Mapping[str, Any]) -> Effort:
 
     return Effort(
         seeds=options["seeds"], budget=options["budget"], episodes=options["episodes"], preset=options["preset"],
-        overrides=settings(options["pairs"]), workers=options["workers"], device=device_name(options["device"]),
+        overrides=settings(options["pairs"]), workers=options["workers"], executor=options["executor"],
+        device=device_name(options["device"]),
         wandb=options["wandb"],
     )  # fmt: skip
 

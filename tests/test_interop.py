@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import minari
 import numpy as np
 import pytest
 
@@ -91,7 +92,6 @@ def test_smac_there_and_back(smac: Dataset, tmp_path: Path) -> None:
 def test_minaris_own_library_reads_what_we_write(
     smac: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    minari = pytest.importorskip("minari", reason="the development environment has it")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
     smac.to_minari(dataset_id="smac/2s3z/random-v0")
     theirs = minari.load_dataset("smac/2s3z/random-v0")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from offmarl_bench.cli.options import examples, json_option, print_json
 from offmarl_bench.cli.table import text_table
+from offmarl_bench.errors import OffmarlError
+
+log = logging.getLogger(__name__)
 
 DIGITS = 12
 """Digits of a content hash that are shown."""
@@ -51,7 +56,13 @@ def datasets(remote: bool, as_json: bool) -> None:
     """  # noqa: D301  (click wants the backspace itself)
     from offmarl_bench import hub, shelf
 
-    found = shelf.list_datasets(hub.remote_versions if remote else None)
+    try:
+        found = shelf.list_datasets(hub.remote_versions if remote else None)
+    except OffmarlError as e:
+        if not remote:
+            raise
+        log.warning("without the Hub's, since it could not be asked: %s", e)
+        remote, found = False, shelf.list_datasets()
     if as_json:
         print_json([shelf.as_json(entry) for entry in found])
         return

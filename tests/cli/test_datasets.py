@@ -73,6 +73,19 @@ def test_the_hub_is_asked_only_when_told_to(run: Run, monkeypatch: pytest.Monkey
     assert "On the Hub, not here: offmarl-bench pull DATASET" in shown
 
 
+@pytest.mark.parametrize("how", ["text", "json"])
+def test_what_is_here_is_listed_without_the_hub_too(run: Run, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    def away(env_id: str) -> list[str]:
+        raise OffmarlError("cannot reach the Hub")
+
+    monkeypatch.setattr("offmarl_bench.hub.remote_versions", away)
+    done = run("datasets", "--remote", *(["--json"] if how == "json" else []))
+    assert "toy/signals/low-v1" in succeed(done)
+    assert done.stderr.strip() == "without the Hub's, since it could not be asked: cannot reach the Hub"
+    if how == "json":
+        assert {d["remote"] for d in json.loads(done.stdout)} == {None}
+
+
 def test_regenerate_wants_a_published_id(run: Run, tmp_path: Path) -> None:
     fails(run("regenerate", "smac/2s3z/lo"), 2, "unknown published dataset 'smac/2s3z/lo'", "Did you mean 'smac/2s3z/l")
     fails(run("regenerate", "file.h5"), 2, "dataset id 'file.h5'", "expected 'suite/map/quality'")

@@ -24,6 +24,8 @@ class MACQLConfig:
     """Continuous form: actions in the log-sum drawn uniformly, and as many drawn from the policy (CQL)."""
     actor_lr: float = 5e-4
     """Continuous form: learning rate of the policy."""
+    warm_up: int = 500
+    """Continuous form: updates in which the policy imitates the data, while the values are learnt (CQL's code)."""
     temperature: float = 0.1
     """Continuous form: α at the start, the weight of the policy's entropy."""
     temperature_lr: float = 5e-4
@@ -64,5 +66,5 @@ class MACQLConfig:
             counts=counts,
             positive=("lr", "actor_lr", "temperature", "rms_alpha", "rms_eps", "clip"),
             shares=shares,
-            natural=("largest_return", "beta_cql", "temperature_lr"),
+            natural=("largest_return", "beta_cql", "temperature_lr", "warm_up"),
         )

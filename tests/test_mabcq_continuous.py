@@ -32,7 +32,9 @@ from tests.imbalanced_toy import train
 from tests.toy_continuous import BLIND, PADDED, SPEC, careless_dataset, expert_dataset, mean_return, uniform_dataset
 from tests.toy_data import shaken
 
-LEARN: dict[str, Any] = {"lr": 5e-3, "behaviour_steps": 120, "steps": 120, "candidates": 5, "play_candidates": 20}
+LEARN: dict[str, Any] = {
+    "lr": 5e-3, "behaviour_steps": 100, "steps": 100, "candidates": 5, "play_candidates": 20, "hidden": 32
+}  # fmt: skip
 SMALL: dict[str, Any] = {"hidden": 8, "mixer_embed": 4, "target_interval": 4, "candidates": 2, "play_candidates": 3}
 
 

@@ -31,7 +31,9 @@ from tests.imbalanced_toy import train
 from tests.toy_continuous import BLIND, PADDED, SPEC, careless_dataset, expert_dataset, mean_return, uniform_dataset
 from tests.toy_data import shaken
 
-LEARN: dict[str, Any] = {"lr": 5e-3, "actor_lr": 5e-3, "temperature_lr": 5e-3, "samples": 4, "steps": 150}
+LEARN: dict[str, Any] = {
+    "lr": 5e-3, "actor_lr": 5e-3, "temperature_lr": 5e-3, "samples": 4, "hidden": 32, "warm_up": 0, "steps": 120
+}  # fmt: skip
 SMALL: dict[str, Any] = {"hidden": 8, "mixer_embed": 4, "target_interval": 4, "samples": 2}
 U = math.log(0.25)
 """Log-density of a uniform draw of two components."""
@@ -73,9 +75,8 @@ def test_the_gap_of_a_team_by_hand() -> None:
 
 
 def test_the_policys_losses_by_hand() -> None:
-    log_pi, w, q = torch.tensor([[-1.0, 2.0]]), torch.tensor([[3.0, 1.0]]), torch.tensor([[0.5, math.nan]])
-    alive = torch.tensor([[True, False]])
-    assert actor_loss(log_pi, w, q, torch.tensor(0.2), alive).item() == pytest.approx(-0.2 - 1.5)
+    log_pi, worth, alive = torch.tensor([[-1.0, 2.0]]), torch.tensor([[1.5, math.nan]]), torch.tensor([[True, False]])
+    assert actor_loss(log_pi, worth, torch.tensor(0.2), alive).item() == pytest.approx(-0.2 - 1.5)
     # Entropy 1 where −2 is wanted: α shall fall, so the loss rises with log α.
     log_alpha = torch.tensor(0.5, requires_grad=True)
     loss = temperature_loss(log_alpha, log_pi, torch.tensor([-2.0, -1.0]), alive)
@@ -119,7 +120,7 @@ def by_hand(model: ContinuousMACQL, e: Episode) -> tuple[float, float]:
 def test_update_computes_the_losses_of_plain_loops_with_padding_ends_and_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draws, "normal", known_draws)
     monkeypatch.setattr(draws, "uniform", known_draws)
-    model, found = agent(samples=3), mixed_lengths()
+    model, found = agent(samples=3, warm_up=0), mixed_lengths()
     shaken(model.actor, model.critic, model.target_critic, model.target_mixer)
     sums = [by_hand(model, e) for e in found]
     steps = sum(len(e) for e in found)
@@ -187,8 +188,21 @@ def test_the_entropy_settles_where_it_is_wanted() -> None:
     assert fixed.log_alpha.exp().item() == pytest.approx(0.3)
 
 
+def test_the_policy_imitates_while_values_know_nothing() -> None:
+    model, data = agent(SPEC, **LEARN | {"warm_up": 100, "steps": 100}), careless_dataset(128, right=0.1)
+    train(model, data)
+    assert mean_return(model) < 2 * BLIND, "what most do, whatever it pays"
+    model, batch = agent(warm_up=3), batch_of(mixed_lengths())
+    model.updates = 3
+    model.load_state_dict(agent(warm_up=3).state_dict())
+    assert model.updates == 0, "the count is part of the checkpoint"
+    for _ in range(3):
+        model.update(batch)
+    assert model.updates == 3
+
+
 def test_it_keeps_the_contract() -> None:
-    check_agent("macql", uniform_dataset(12, PADDED), **SMALL)
+    check_agent("macql", uniform_dataset(12, PADDED), **SMALL, warm_up=4)
 
 
 def test_what_it_refuses() -> None:

@@ -106,7 +106,7 @@ MPE = OnlineTraining(
 """The particle maps: short episodes, so more updates a step; rewards of −6 a step that never end, so a short horizon.
 With the defaults QMIX gets worse than untrained there (docs/pools.md)."""
 MAMUJOCO = OnlineTraining(
-    steps=100_000, lanes=10, updates_per_episode=40.0, batch_size=16, window=8, replay=2_500, epsilon_start=0.6,
+    steps=50_000, lanes=10, updates_per_episode=40.0, batch_size=16, window=8, replay=2_500, epsilon_start=0.6,
     epsilon_end=0.2, epsilon_steps=20_000, save_every=5_000, test_every=5_000,
     settings={
         "recurrent": False, "critics": 2, "target_noise": 0.2, "actor_delay": 2, "td_lambda": 0.9, "gamma": 0.98,

@@ -36,7 +36,8 @@ Stage III
     (32 trajectories a type and update), and no agent id.
 17. GAT nodes: the observations of all agents, self included, with their type one-hot; one head, LeakyReLU 0.2.
 18. Continuous actions, of which the text says nothing but Eq. (10): the actor is the tanh of a normal, log π the
-    density of the data's action (±1 counts as ±0.99, log σ has a range), E_π Q the mean of four draws.
+    density of the data's action (±1 counts as ±0.99, log σ has a range), E_π Q the mean of four draws. Every network
+    of all three stages reads symlog of the observations (``continuous.tamed``), as all continuous agents do here.
     Ablations: ``policy="deterministic"``, where −½ |a − π(τ)|² stands for log π; ``objective="value"`` (choices too),
     where Q' of π's own action stands for it: the printed Eq. (10) with a gradient in θ, and nothing that holds π to
     the data once the actor's warm-up is over.

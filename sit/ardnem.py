@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from offmarl_bench.continuous import tamed
 from offmarl_bench.fused import dots
 from offmarl_bench.loader import Dataset
 from offmarl_bench.ops import one_hot
@@ -74,12 +75,14 @@ class Transitions:
 
 
 def transitions(batch: Batch) -> Transitions:
-    """The real steps of a batch, item after item, each by itself."""
+    """The real steps of a batch, item after item, each by itself; robots' observations and states tamed."""
     real = batch.mask
+    obs, state = batch.obs[:, :-1][real], batch.state[:, :-1][real]
+    if batch.actions.is_floating_point():
+        obs, state = tamed(obs), tamed(state)
     return Transitions(
-        actions=batch.actions[real], rewards=batch.rewards[real], obs=batch.obs[:, :-1][real],
-        state=batch.state[:, :-1][real], alive=batch.alive[:, :-1][real],
-    )  # fmt: skip
+        actions=batch.actions[real], rewards=batch.rewards[real], obs=obs, state=state, alive=batch.alive[:, :-1][real]
+    )
 
 
 def sample_steps(

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from offmarl_bench.continuous import tamed
 from offmarl_bench.ops import one_hot, take
 from offmarl_bench.types import EnvSpec
 from sit.config import SITConfig
@@ -133,6 +134,8 @@ class GATCritic(nn.Module):
             last_actions: that agent's a_{t−1}; where there is none −1, or zeros if actions are continuous.
         """
         item = torch.arange(len(obs), device=obs.device)
+        if not self.discrete:
+            obs = tamed(obs)
         own = obs[item, :, agent]
         before = one_hot(last_actions, self.n_actions) if self.discrete else last_actions
         history = self.local[0](torch.cat([own, before], -1))

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from offmarl_bench.agent import make_agent
-from offmarl_bench.continuous import ContinuousActor, TanhGaussian
+from offmarl_bench.continuous import ContinuousActor, TanhGaussian, tamed
 from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.loader import Dataset
 from offmarl_bench.testing.agent import check_agent
 from offmarl_bench.types import EnvSpec, Episode
 from sit.agent import SIT
-from sit.ardnem import ARDNEM
+from sit.ardnem import ARDNEM, transitions
 from sit.config import SITConfig
 from sit.critic import GATCritic
 from sit.diagnostics import decomposition
@@ -177,7 +177,7 @@ def test_the_critic_is_the_papers_with_the_action_in_f_local() -> None:
     last = torch.rand(3, 6, 2)
     actions = torch.rand(3, 6, 4, 2)
     values = critic(data.obs, torch.tensor([0, 1, 0]), last)
-    own = data.obs[torch.arange(3), :, torch.tensor([0, 1, 0])]
+    own = tamed(data.obs[torch.arange(3), :, torch.tensor([0, 1, 0])])
     fed = torch.cat([own, last], -1).unsqueeze(2).expand(3, 6, 4, 4)
     first = critic.local[0]
     assert isinstance(first, nn.Linear)
@@ -190,6 +190,13 @@ def test_the_critic_is_the_papers_with_the_action_in_f_local() -> None:
     assert torch.allclose(values.each(actions), expected, atol=1e-6)
     assert torch.allclose(values.of(actions[:, :, 1]), expected[:, :, 1], atol=1e-6)
     assert values.baseline.shape == (3, 6)
+
+
+def test_huge_observations_are_tamed_before_stage_one() -> None:
+    data = toy.uniform_dataset(2).batch(range(2))
+    huge = transitions(replace(data, obs=data.obs * 100, state=data.state * 100))
+    assert torch.allclose(huge.obs, tamed(100 * data.obs[:, :-1].flatten(0, 1)))
+    assert torch.allclose(huge.state, tamed(100 * data.state[:, :-1].flatten(0, 1)))
 
 
 def test_the_critic_sees_teammates_only_with_attention() -> None:

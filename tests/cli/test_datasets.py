@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from offmarl_bench import admit, manifest, regenerate
+from offmarl_bench.errors import OffmarlError
 from offmarl_bench.loader import find_dataset, load_dataset
 from offmarl_bench.pool import save_pool
 from offmarl_bench.records import from_json

@@ -18,8 +18,9 @@ import numba
 import numpy as np
 from jaxtyping import Shaped
 
-from offmarl_bench.envs import get_suite, make_env, split_id
+from offmarl_bench.envs import get_spec, get_suite, make_env, split_id
 from offmarl_bench.envs.base import BatchedEnv
+from offmarl_bench.executors import LocalExecutor
 from offmarl_bench.generate import generate
 from offmarl_bench.provenance import commit, versions
 from offmarl_bench.seeding import generator
@@ -30,6 +31,9 @@ SECONDS = 5.0
 """How long a rate is measured by default."""
 LANES = 256
 """Lanes of the engine benchmark: the shard size of ``generate``."""
+SWEEP_LANES = (1, 16, 64, 256, 1024, 4096)
+SWEEP_PROCESSES = (1, 2)
+"""Lanes and processes of a sweep."""
 EPISODES = 2048
 """Episodes generated and loaded by default: eight shards."""
 BATCH = 32
@@ -98,11 +102,11 @@ def bench_engine(env_id: str, *, num_envs: int = LANES, seconds: float = SECONDS
     """
     env = make_env(env_id, num_envs)
     with one_core():
-        _play_batch(env, generator(seed, "bench"))  # compiles
+        _play_batch(env, generator(seed, "bench"), 1)  # compiles
         g = generator(seed, "bench", 1)
         steps, started, busy = 0, time.perf_counter(), time.process_time()
-        while (elapsed := time.perf_counter() - started) < seconds:
-            steps += _play_batch(env, g)
+        while (elapsed := time.perf_counter() - started) < seconds or not steps:
+            steps += _play_batch(env, g, num_envs)
         busy = time.process_time() - busy
     backend = get_suite(split_id(env_id)[0]).backend()
     case = f"{env_id} {backend}, {num_envs} lanes, random legal actions"
@@ -111,15 +115,51 @@ def bench_engine(env_id: str, *, num_envs: int = LANES, seconds: float = SECONDS
     return [wall, replace(wall, value=steps / max(busy, TICK), unit="env-steps/CPU-s", seconds=busy)]
 
 
-def _play_batch(env: BatchedEnv, g: np.random.Generator) -> int:
-    """All lanes from reset to the last end; returns the steps of running lanes."""
-    now: Start | Step = env.reset(g.integers(2**63, size=env.num_envs, dtype=np.uint64))
-    running, steps = np.ones(env.num_envs, bool), 0
+def _play_batch(env: BatchedEnv, g: np.random.Generator, lanes: int) -> int:
+    """So many lanes from reset to the last end; returns the steps of running lanes."""
+    now: Start | Step = env.reset(g.integers(2**63, size=lanes, dtype=np.uint64))
+    running, steps = np.ones(lanes, bool), 0
     while running.any():
         steps += int(running.sum())
         now = after = env.step(random_legal(env.spec, now, g))
         running = ~(after.terminated | after.truncated)
     return steps
+
+
+def sweep_engine(
+    env_ids: Sequence[str], *, lanes: Sequence[int] = SWEEP_LANES, processes: Sequence[int] = SWEEP_PROCESSES,
+    seconds: float = SECONDS,
+) -> Iterator[Measurement]:  # fmt: skip
+    """``bench_engine`` for every combination, one after the other.
+
+    With several processes each plays all cases at the same time as the others: by the clock their steps add up, by
+    the processor they are averaged.
+
+    Raises:
+        UnknownName, FormatError: no such environment.
+    """
+    cases = [(env_id, n, seconds) for env_id in env_ids for n in lanes]
+    for env_id in env_ids:
+        get_spec(env_id)
+    for count in processes:
+        if count == 1:
+            for case in cases:
+                yield from _engine_case(case)
+            continue
+        for rows in zip(*LocalExecutor(count).map(_engine_cases, [tuple(cases)] * count), strict=True):
+            wall, busy = (sum(row[k].value for row in rows) for k in (0, 1))
+            yield replace(rows[0][0], value=wall, threads=count)
+            yield replace(rows[0][1], value=busy / count, threads=count)
+
+
+def _engine_case(case: tuple[str, int, float]) -> list[Measurement]:
+    env_id, lanes, seconds = case
+    return bench_engine(env_id, num_envs=lanes, seconds=seconds)
+
+
+def _engine_cases(cases: tuple[tuple[str, int, float], ...]) -> list[list[Measurement]]:
+    """All cases in one process."""
+    return [_engine_case(case) for case in cases]
 
 
 def bench_generate(

@@ -147,6 +147,18 @@ def reset_lanes(kinds, n, lay, grid, look, world, books, last, obs, state, legal
 
 
 @compiled
+def first_illegal(legal, books, actions):  # type: ignore[no-untyped-def]
+    """The first (lane, agent) of a running lane whose action is not legal; (-1, -1) if there is none."""
+    for b in range(len(books)):
+        if books[b].running:
+            for i in range(actions.shape[1]):
+                a = actions[b, i]
+                if a < 0 or a >= legal.shape[2] or not legal[b, i, a]:
+                    return b, i
+    return -1, -1
+
+
+@compiled
 def settle(kinds, n, limit, rules, w, book, gain):  # type: ignore[no-untyped-def]
     """End of a step: add win or defeat to the battle's reward, scale it, and close the lane if it is over."""
     end = outcome(kinds, n, w)

@@ -7,7 +7,7 @@ from jaxtyping import Int, Shaped, UInt64
 
 from offmarl_bench.envs.scene import Scene
 from offmarl_bench.envs.smac.combat import UNIT
-from offmarl_bench.envs.smac.engine import BOOK, reset_lanes, step_lanes
+from offmarl_bench.envs.smac.engine import BOOK, first_illegal, reset_lanes, step_lanes
 from offmarl_bench.envs.smac.layout import Flags, layout
 from offmarl_bench.envs.smac.maps import SmacMap
 from offmarl_bench.envs.smac.reward import rules
@@ -97,11 +97,8 @@ class SmacEnv:
                 f"expected integers of shape {(self._lanes, spec.N)}"
             )
         legal = self._outputs[2]
-        inside = (actions >= 0) & (actions < spec.A)
-        chosen = np.take_along_axis(legal, np.where(inside, actions, 0)[..., None].astype(np.int64), -1)[..., 0]
-        bad = ~(inside & chosen) & self._books["running"][:, None]
-        if bad.any():
-            b, i = np.argwhere(bad)[0]
+        b, i = first_illegal(legal, self._books, actions.astype(np.int64))
+        if b >= 0:
             raise SpecMismatch(
                 f"{spec.id}: lane {b}, agent {spec.agents[i]}, step {self._books['t'][b]}: "
                 f"action {actions[b, i]} is illegal; legal actions are {np.flatnonzero(legal[b, i]).tolist()}"

@@ -91,8 +91,10 @@ def move(kinds, pairs, n, terrain, routes, w):  # type: ignore[no-untyped-def]
         for u in range(len(w)):
             if w[u].hp <= 0:
                 continue
+            walks = w[u].doing == WALK
             for o in range(u + 1, len(w)):
-                if w[o].hp <= 0:
+                # Only walkers push: two that stand need no look.
+                if (not walks and w[o].doing != WALK) or w[o].hp <= 0:
                     continue
                 px, py = w[o].x + w[o].vx - w[u].x - w[u].vx, w[o].y + w[o].vy - w[u].y - w[u].vy
                 c = pairs[u, o].contact

@@ -98,7 +98,7 @@ def fig8(datasets: tuple[str, ...], plots: Path, as_json: bool, no_generate: boo
     """Figure 8: SIT with other values of α, β and η, one at a time.
 
     α of Eq. (7), β of Eq. (10), η of Eq. (9) and (10). The grid is ours, around the paper's choice. η has a meaning
-    only where uncertainty is "literal", so it is set. β and η act after critic_warmup: shorter runs cannot differ.
+    only where uncertainty is "literal", so it is set. β acts after critic_warmup only: shorter runs cannot differ.
     """
     from offmarl_bench.comparison import plot_panels, to_json, to_markdown
     from offmarl_bench.reproduction import ready

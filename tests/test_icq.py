@@ -10,17 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.icq import (
-    ICQ,
-    Critic,
-    ICQConfig,
-    actor_loss,
-    actor_weights,
-    critic_loss,
-    expected_value,
-    implicit_value,
-    log_policy,
-)
+from baselines.icq import ICQ, Critic, ICQConfig, expected_value, log_policy
+from baselines.icq_equations import actor_loss, actor_weights, critic_loss, implicit_value
 from offmarl_bench.agent import make_agent
 from offmarl_bench.collate import collate
 from offmarl_bench.errors import FormatError

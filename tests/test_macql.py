@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from baselines.macql import MACQL, MACQLConfig, conservative_gap, cql_loss, tree_backup
+from baselines.macql import MACQL, MACQLConfig, conservative_gap, tree_backup
+from baselines.macql_equations import cql_loss
 from offmarl_bench.agent import make_agent
 from offmarl_bench.collate import collate
 from offmarl_bench.errors import FormatError

@@ -12,11 +12,15 @@ import torch
 from offmarl_bench.checkpoint import write_tensors
 from offmarl_bench.continuous import DETERMINISTIC, ContinuousActor
 from offmarl_bench.continuous_policy import ContinuousSlotPolicy
+from offmarl_bench.envs import make_env
 from offmarl_bench.errors import FormatError
 from offmarl_bench.joints import fingerprint, load_joint, play_jointly, save_joint
 from offmarl_bench.online import OnlineTraining
-from offmarl_bench.pool import Member, Pool, load_pool, save_pool
+from offmarl_bench.pool import SHIPPED, Member, Pool, load_pool, save_pool
 from offmarl_bench.pool_train import PoolTraining, pool_training_of, train_pool
+from offmarl_bench.rollout import rollout
+from offmarl_bench.seeding import episode_seeds, generator
+from offmarl_bench.types import LEVELS
 from tests.toy_continuous import SPEC
 
 GOOD = ContinuousActor(SPEC.O, SPEC.A, 8, n_ids=SPEC.N, last_action=False, kind=DETERMINISTIC, recurrent=False)
@@ -105,3 +109,23 @@ def test_the_robots_pools_are_made_as_documented() -> None:
     own = pool_training_of("mamujoco")
     assert (own.play_epsilon, own.online.window) == (0.1, 8)
     assert own.online.epsilon_end > 0
+
+
+@pytest.mark.parametrize(("name", "least"), [("HalfCheetah_2l", 450.0), ("Walker_2l", 200.0)])
+def test_the_shipped_pools_of_the_robots_are_what_the_design_asks_for(name: str, least: float) -> None:
+    """Levels in thirds, untrained networks of several seeds, and a best member that plays as measured."""
+    pool = load_pool(f"mamujoco/{name}", SHIPPED / "mamujoco" / name)
+    thirds = [pool.low + share * (pool.high - pool.low) for share in (1 / 3, 2 / 3)]
+    assert pool.thresholds == pytest.approx(thirds)
+    for level in LEVELS:
+        there = [pool.members[k] for k in pool.members_of(level)]
+        assert len(there) >= 4
+        assert len({m.seed for m in there}) >= 2
+        assert all(m.episodes >= 100 for m in there)
+        assert all(pool.level_of(m.return_mean) == level for m in there)
+    assert len({m.seed for m in pool.members if m.steps == 0}) >= 3
+    best = int(np.argmax([m.return_mean for m in pool.members]))
+    env = make_env(pool.env_id, 8)
+    policy, seeds = pool.policy(np.full(env.spec.N, best)), episode_seeds(0, "verify", 0, 8)
+    played = rollout(env, policy, seeds, generator(0, "verify"))
+    assert played.returns.mean() > least

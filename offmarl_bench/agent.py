@@ -35,6 +35,21 @@ def nothing() -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What a first phase reads and changes, so that runs which differ elsewhere train it once (``stages``)."""
+
+    name: str
+    """Of what is computed: the same for all agents that compute it, so that they share too."""
+    settings: Mapping[str, Any]
+    """Everything of the agent that decides what the phase leaves behind, as JSON values. Seed, dataset, environment
+    and number of updates are added by the trainer."""
+    parts: tuple[str, ...]
+    """Submodules and buffers that it changes; it reads no others."""
+    optimizers: tuple[str, ...]
+    """Names of the optimizers that it steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
     """One stretch of training: ``steps`` times ``update(batches(generator))``."""
 
@@ -50,6 +65,8 @@ class Phase:
     not stored in the checkpoint (SIT: the prioritised replay from stage I's network)."""
     scalable: bool = True
     """False for a phase whose number of steps is given by the data, not by the budget (SIT's ``share``)."""
+    common: Common | None = None
+    """Of a first phase that other runs can take over; None: every run trains its own."""
 
 
 def reward_scale(dataset: Dataset, largest_return: float) -> float:
@@ -168,15 +185,28 @@ class Agent(nn.Module, ABC):
         Raises:
             ConformanceError: a part that the agent does not have.
         """
-        state: dict[str, Tensor] = self.state_dict()
         if self.policy_parts is None:
+            state: dict[str, Tensor] = self.state_dict()
             return state
+        return self.state_of(self.policy_parts, "policy_parts")
+
+    def state_of(self, parts: Sequence[str], where: str) -> dict[str, Tensor]:
+        """The part of ``state_dict`` that lies in these submodules and buffers.
+
+        Args:
+            parts: names of attributes.
+            where: what named them, for the error.
+
+        Raises:
+            ConformanceError: a part that the agent does not have.
+        """
+        state: dict[str, Tensor] = self.state_dict()
         found: dict[str, Tensor] = {}
-        for part in self.policy_parts:
+        for part in parts:
             own = {k: v for k, v in state.items() if k == part or k.startswith(f"{part}.")}
             if not own:
                 raise ConformanceError(
-                    f"agent {self.name!r}: policy_parts names {part!r}, but nothing in its state_dict is called so; "
+                    f"agent {self.name!r}: {where} names {part!r}, but nothing in its state_dict is called so; "
                     "name attributes that are modules or buffers"
                 )
             found |= own

@@ -128,10 +128,13 @@ def load_weights(
     module.load_state_dict(dict(tensors), strict=part is None)
 
 
-def _optimizer_parts(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _optimizer_parts(
+    optimizers: Mapping[str, torch.optim.Optimizer],
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state of named optimizers: tensors, and the rest as JSON values."""
     tensors: dict[str, Tensor] = {}
     groups: dict[str, Any] = {}
-    for name, optimizer in agent.optimizers.items():
+    for name, optimizer in optimizers.items():
         state = optimizer.state_dict()
         plain: dict[str, dict[str, Any]] = {}
         for index, entries in state["state"].items():
@@ -144,10 +147,17 @@ def _optimizer_parts(agent: Agent) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, groups
 
 
-def _restore_optimizers(agent: Agent, tensors: Mapping[str, Tensor], groups: Any, where: Path) -> None:
-    if not isinstance(groups, dict) or set(groups) != set(agent.optimizers):
-        raise FormatError(f"{where}: optimizers do not match, the agent has {sorted(agent.optimizers)}")
-    for name, optimizer in agent.optimizers.items():
+def _restore_optimizers(
+    optimizers: Mapping[str, torch.optim.Optimizer], tensors: Mapping[str, Tensor], groups: Any, where: Path
+) -> None:
+    """Put what ``_optimizer_parts`` gave into optimizers of the same names.
+
+    Raises:
+        FormatError: other names or shapes.
+    """
+    if not isinstance(groups, dict) or set(groups) != set(optimizers):
+        raise FormatError(f"{where}: optimizers do not match, the agent has {sorted(optimizers)}")
+    for name, optimizer in optimizers.items():
         prefix = f"optimizer/{name}/"
         state: dict[int, dict[str, Any]] = {
             int(index): dict(entries) for index, entries in groups[name]["plain"].items()
@@ -172,18 +182,34 @@ def _restore_optimizers(agent: Agent, tensors: Mapping[str, Tensor], groups: Any
         optimizer.load_state_dict({"state": state, "param_groups": stored})
 
 
+def write_state(
+    path: Path,
+    weights: Mapping[str, Tensor],
+    optimizers: Mapping[str, torch.optim.Optimizer],
+    generator: np.random.Generator,
+    position: Position,
+    **more: Any,
+) -> None:
+    """One file of weights, optimizers, both random states, the position and ``more`` JSON values of a header.
+
+    Raises:
+        OffmarlError: the place cannot be written.
+    """
+    optimizer_tensors, groups = _optimizer_parts(optimizers)
+    tensors = {f"model/{k}": v for k, v in weights.items()}
+    tensors |= optimizer_tensors | {TORCH_RNG: torch.get_rng_state()}
+    header = {"position": asdict(position), "optimizers": groups, "numpy_rng": generator.bit_generator.state}
+    write_tensors(path, tensors, header | more)
+
+
 def save_checkpoint(directory: Path, agent: Agent, generator: np.random.Generator, position: Position) -> None:
     """Store agent, optimizers, random states and position; the checkpoint before becomes the previous one.
 
     Raises:
         OffmarlError: the folder cannot be written; what was there stays valid.
     """
-    optimizer_tensors, groups = _optimizer_parts(agent)
-    tensors = {f"model/{k}": v for k, v in agent.state_dict().items()}
-    tensors |= optimizer_tensors | {TORCH_RNG: torch.get_rng_state()}
-    header = {"position": asdict(position), "optimizers": groups, "numpy_rng": generator.bit_generator.state}
     fresh = directory / f"{LATEST}.new"
-    write_tensors(fresh, tensors, header)
+    write_state(fresh, agent.state_dict(), agent.optimizers, generator, position)
     try:
         # Between the two renames only the previous one exists, which is where reading falls back to.
         if (directory / LATEST).exists():
@@ -203,8 +229,24 @@ def _position(raw: Any, where: Path) -> Position:
     return Position(**raw)
 
 
-def read_checkpoint(path: Path, agent: Agent, generator: np.random.Generator) -> Position:
-    """Put one checkpoint file into an agent, a generator and torch's random state.
+def read_checkpoint(
+    path: Path,
+    agent: Agent,
+    generator: np.random.Generator,
+    part: Mapping[str, Tensor] | None = None,
+    optimizers: Mapping[str, torch.optim.Optimizer] | None = None,
+) -> tuple[Position, dict[str, Any]]:
+    """Put one file of ``write_state`` into an agent, a generator and torch's random state.
+
+    Args:
+        path: the file.
+        agent: gets the weights.
+        generator: gets the random state.
+        part: the entries of the agent's ``state_dict`` that the file has; None: all of them.
+        optimizers: those that the file has; None: all of the agent's.
+
+    Returns:
+        Position and header.
 
     Raises:
         FormatError: the file is damaged or belongs to another agent or configuration.
@@ -212,16 +254,18 @@ def read_checkpoint(path: Path, agent: Agent, generator: np.random.Generator) ->
     tensors, header = read_tensors(path)
     position = _position(header.get("position"), path)
     prefix = "model/"
-    load_weights(agent, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}, path)
+    weights = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+    load_weights(agent, weights, path, part)
     try:
-        _restore_optimizers(agent, tensors, header.get("optimizers"), path)
+        named = agent.optimizers if optimizers is None else optimizers
+        _restore_optimizers(named, tensors, header.get("optimizers"), path)
         generator.bit_generator.state = header["numpy_rng"]
         torch.set_rng_state(tensors[TORCH_RNG])
     except FormatError:
         raise
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as e:
         raise FormatError(f"{path}: optimizer or random state cannot be restored: {e!r}") from e
-    return position
+    return position, header
 
 
 def load_checkpoint(directory: Path, agent: Agent, generator: np.random.Generator) -> Position | None:
@@ -235,7 +279,7 @@ def load_checkpoint(directory: Path, agent: Agent, generator: np.random.Generato
         if not (directory / name).exists():
             continue
         try:
-            return read_checkpoint(directory / name, agent, generator)
+            return read_checkpoint(directory / name, agent, generator)[0]
         except FormatError as e:
             log.warning("%s; trying the checkpoint before it", e)
             problem = problem or e

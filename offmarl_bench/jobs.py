@@ -31,6 +31,7 @@ from offmarl_bench.records import read_record
 from offmarl_bench.results import Result, load_result, result_file, save_result
 from offmarl_bench.runs import PLAN, Plan, is_finished, load_agent, read_run, run_key
 from offmarl_bench.scoring import curve_point, play
+from offmarl_bench.stages import FOLDER as STAGES
 from offmarl_bench.train import train
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,11 @@ class Job:
     def run_dir(self) -> Path:
         """Where it is trained."""
         return runs_dir() / self.key
+
+    @property
+    def stages(self) -> Path:
+        """Where runs on this dataset leave what others have in common with them."""
+        return self.run_dir.parents[2] / STAGES
 
 
 class Failed(NamedTuple):
@@ -165,7 +171,7 @@ def train_job(job: Job) -> Path | Failed:
             )
             train(
                 agent, dataset, job.run_dir, seed=job.seed, budget=job.budget, progress=job.bar, wandb=job.wandb,
-                probe=lambda trained: curve_point(trained, job.env_id, job.seed),
+                probe=lambda trained: curve_point(trained, job.env_id, job.seed), stages=job.stages,
             )  # fmt: skip
         return job.run_dir
     except OffmarlError as e:

@@ -24,6 +24,8 @@ from offmarl_bench.wandb_log import WandbLog
 FILE = "log.jsonl"
 CURVE = "curve.jsonl"
 EVENTS = "tensorboard"
+PLACE = ("phase", "step", "total", "seconds")
+"""Where in a run a line of the log stands; everything else in it is a metric."""
 TABLE = ".csv"
 """Ending of the CSV file beside each file of JSON lines."""
 
@@ -89,11 +91,15 @@ class RunLog:
             metrics: name → mean over the interval.
         """
         plain = {k: v if math.isfinite(v) else None for k, v in metrics.items()}
-        row = {"phase": phase, "step": step, "total": total, "seconds": round(seconds, 3), **plain}
+        self.again({"phase": phase, "step": step, "total": total, "seconds": round(seconds, 3), **plain})
+
+    def again(self, row: Mapping[str, Any]) -> None:
+        """One interval as ``read_log`` gives it: of this run, or of another with which it shares a phase."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
-        self._table.append(row)
-        self._scalars({f"{phase}/{name}": value for name, value in plain.items() if value is not None}, total)
+        self._table.append(dict(row))
+        scalars = {f"{row['phase']}/{name}": value for name, value in row.items() if name not in PLACE}
+        self._scalars({name: value for name, value in scalars.items() if value is not None}, row["total"])
 
     def curve(self, total: int, seconds: float, mean_return: float) -> None:
         """One early evaluation.

@@ -30,12 +30,13 @@ from offmarl_bench.agent import Agent, Metrics, Phase
 from offmarl_bench.budget import Budget, parse_budget, steps_of
 from offmarl_bench.checkpoint import Position, delete_checkpoints, load_checkpoint, save_checkpoint
 from offmarl_bench.errors import OffmarlError, SpecMismatch
-from offmarl_bench.logs import RunLog
+from offmarl_bench.logs import RunLog, read_log
 from offmarl_bench.memory import keep_freed_memory
 from offmarl_bench.records import json_digest
 from offmarl_bench.runs import Plan, RunRecord, check_same, config_json, is_finished, load_into, write_agent
 from offmarl_bench.seeding import generator as seeded
 from offmarl_bench.seeding import sequence
+from offmarl_bench.stages import Stage
 from offmarl_bench.wandb_log import WandbLog
 
 if TYPE_CHECKING:
@@ -118,9 +119,10 @@ class _Run:
 
     def __init__(
         self, agent: Agent, phases: list[Phase], plan: Plan, run_dir: Path, checkpoint_every: int, log_every: int,
-        probe: Probe | None, wandb: str | None,
+        probe: Probe | None, wandb: str | None, stages: Path | None,
     ) -> None:  # fmt: skip
         self.agent, self.phases, self.plan, self.run_dir = agent, phases, plan, run_dir
+        self.stage = Stage.of(agent, phases[0].common, plan, stages)
         self.checkpoint_every, self.log_every, self.probe, self.wandb = checkpoint_every, log_every, probe, wandb
         self.steps = [steps for _, steps in plan.phases]
         self.generator = seeded(plan.seed, "train")
@@ -133,14 +135,23 @@ class _Run:
             stack.enter_context(one_thread())
             stack.enter_context(torch.random.fork_rng(devices=[]))
             torch.manual_seed(int(sequence(self.plan.seed, "train", TORCH_STREAM).generate_state(1, np.uint64)[0]))
-            at = load_checkpoint(self.run_dir, self.agent, self.generator) or Position()
+            at, taken = load_checkpoint(self.run_dir, self.agent, self.generator), []
+            if at is None and self.stage is not None:
+                at, taken = self.stage.take(self.generator) or (None, [])
+            at = at or Position()
             if at.phase > len(self.phases) or (at.phase < len(self.phases) and at.step > self.steps[at.phase]):
                 raise OffmarlError(f"{self.run_dir}: the checkpoint is at {at}, beyond this run; delete the folder")
             done = sum(self.steps[: at.phase]) + at.step
             if done:
-                log.info("%s resumes at update %d of %d", self.run_dir, done, sum(self.steps))
+                log.info(
+                    "%s %s at update %d of %d", self.run_dir,
+                    f"takes {self.phases[0].name!r} from another run and starts" if taken else "resumes",
+                    done, sum(self.steps),
+                )  # fmt: skip
             wandb = None if self.wandb is None else _wandb(self.wandb, self.plan, self.run_dir)
             self.log = stack.enter_context(RunLog(self.run_dir, done, wandb))
+            for row in taken:
+                self.log.again(row)
             self.bar = stack.enter_context(
                 tqdm(total=sum(self.steps), initial=done, unit="update", disable=None if progress else True)
             )
@@ -208,6 +219,8 @@ class _Run:
         over = step == self.steps[index]
         here = Position(phase=index + 1 if over else index, step=0 if over else step, seconds=self._seconds())
         save_checkpoint(self.run_dir, self.agent, self.generator, here)
+        if over and index == 0 and self.stage is not None:
+            self.stage.keep(self.generator, here.seconds, read_log(self.run_dir))
 
     def _diverged(self, what: str, total: int) -> None:
         raise OffmarlError(
@@ -262,6 +275,7 @@ def train(
     probe: Probe | None = None,
     progress: bool = True,
     wandb: str | None = None,
+    stages: Path | None = None,
 ) -> Path:
     """Train an agent in place, leaving weights, record and log in ``run_dir``.
 
@@ -279,6 +293,7 @@ def train(
         probe: what the learning curve shows (``logs.read_curve``); None: no curve. Changes nothing else.
         progress: show a bar on stderr if that is a terminal.
         wandb: project of Weights & Biases that gets the metrics as well (needs the package); None: not asked for.
+        stages: folder in which runs leave first phases that others have in common with them; None: share nothing.
 
     Returns:
         ``run_dir``.
@@ -301,7 +316,7 @@ def train(
     plan = _plan(agent, dataset, phases, seed, budget)
     check_same(plan, run_dir)
     if not is_finished(run_dir):
-        end = _Run(agent, phases, plan, run_dir, checkpoint_every, log_every, probe, wandb).go(progress)
+        end = _Run(agent, phases, plan, run_dir, checkpoint_every, log_every, probe, wandb, stages).go(progress)
         record = RunRecord(
             plan=asdict(plan),
             updates=sum(n for _, n in plan.phases),

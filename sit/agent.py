@@ -54,13 +54,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from offmarl_bench.agent import Agent, Metrics, Phase, Policy
+from offmarl_bench.agent import Agent, Common, Metrics, Phase, Policy
 from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.loader import Dataset
 from offmarl_bench.ops import hard_update
 from offmarl_bench.types import Batch, EnvSpec
 from sit.ardnem import ARDNEM, sample_steps, transitions
-from sit.config import SITConfig
+from sit.config import STAGE_ONE, SITConfig
 from sit.critic import GATCritic
 from sit.diagnostics import replay_metrics, warn_if_inverted
 from sit.dper import DPER
@@ -122,6 +122,12 @@ class SIT(Agent):
             batches=lambda generator: sample_steps(dataset, config, generator, device),
             update=self.decompose,
             start=lambda: self.ardnem.measure_reward(dataset),
+            common=Common(
+                name="sit.ardnem",
+                settings={name: getattr(config, name) for name in STAGE_ONE},
+                parts=("ardnem",),
+                optimizers=("decompose",),
+            ),
         )
         share = Phase(
             name="share",

@@ -20,6 +20,24 @@ UNCERTAINTY_WEIGHTS = ("clipped", "literal", "none")
 POLICIES = ("gaussian", "deterministic")
 OBJECTIVES = ("likelihood", "value")
 
+STAGE_ONE = (
+    "attention",
+    "decomposer",
+    "members",
+    "reward_hidden",
+    "attention_hidden",
+    "mixing_hidden",
+    "decompose_lr",
+    "decompose_episodes",
+    "decompose_transitions",
+    "standardise_reward",
+    "mask_dead",
+    "clip_norm",
+    "rms_decay",
+    "rms_eps",
+)
+"""What stage I reads: runs that agree in these (and in data, seed and length) have it in common."""
+
 POSITIVE_INTEGERS = (
     "members",
     "reward_hidden",

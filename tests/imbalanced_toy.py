@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,9 @@ from offmarl_bench.types import LEVELS, Episode, Start
 RANDOM, EXPERT = LEVELS.index("random"), LEVELS.index("expert")
 
 
-def imbalanced(episodes: int = 256, expert_share: float = 0.5, seed: int = 0, env_id: str = "toy/signals") -> Dataset:
+def imbalanced(
+    episodes: int = 256, expert_share: float = 0.5, seed: int = 0, env_id: str = "toy/signals", **metadata: Any
+) -> Dataset:
     """In ``expert_share`` of the episodes every second agent (a2, b2) plays like an expert; all others are random."""
     env = suite.make(split_id(env_id)[1], episodes)
     spec, rng = env.spec, np.random.default_rng(seed)
@@ -50,7 +53,7 @@ def imbalanced(episodes: int = 256, expert_share: float = 0.5, seed: int = 0, en
         )
         for k in rng.permutation(episodes)
     ]
-    return Dataset.from_episodes(played, spec)
+    return Dataset.from_episodes(played, spec, metadata)
 
 
 def train(agent: Agent, data: Dataset, seed: int = 0) -> dict[str, dict[str, float]]:

@@ -57,6 +57,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "logs",
         "budget",
         "runs",
+        "stages",
         "pool",
         "executors",
         "ray_executor",

@@ -150,7 +150,7 @@ def test_every_agent_resumes_exactly(tmp_path: Path, name: str, at: float, monke
 
             return Phase(
                 name=phase.name, steps=phase.steps, batches=phase.batches, update=update, start=phase.start,
-                scalable=phase.scalable,
+                scalable=phase.scalable, common=phase.common,
             )  # fmt: skip
 
         return [wrap(p) for p in original(self, dataset)]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 
 from baselines.bc import BC, BCConfig
-from offmarl_bench.agent import Phase
+from offmarl_bench.agent import Common, Phase
 from offmarl_bench.errors import ConformanceError, UnknownName
 from offmarl_bench.loader import Dataset
 from offmarl_bench.policies import SlotPolicy
@@ -78,6 +78,46 @@ class TwiceTheName(Tampered):
 class NoSteps(Tampered):
     def change(self, phase: Phase) -> Any:
         return [replace(phase, steps=0)]
+
+
+class Shared(Good):
+    """Two phases, of which other runs may take over the first."""
+
+    said: ClassVar[dict[str, Any]] = {
+        "name": "stub",
+        "settings": {"hidden": 8},
+        "parts": ("actor",),
+        "optimizers": ("actor",),
+    }
+
+    def phases(self, dataset: Any) -> Any:
+        (phase,) = super().phases(dataset)
+        return [replace(phase, common=Common(**self.said)), replace(phase, name="again")]
+
+
+class SharedLate(Shared):
+    def phases(self, dataset: Any) -> Any:
+        return [replace(p, name=p.name[::-1]) for p in reversed(super().phases(dataset))]
+
+
+class SharedUnsaid(Shared):
+    said = Shared.said | {"parts": ()}
+
+
+class SharedNowhere(Shared):
+    said = Shared.said | {"parts": ("critic",)}
+
+
+class SharedOptimizer(Shared):
+    said = Shared.said | {"optimizers": ("critic",)}
+
+
+class SharedStep(Shared):
+    said = Shared.said | {"optimizers": ()}
+
+
+class SharedSettings(Shared):
+    said = Shared.said | {"settings": {"device": object()}}
 
 
 class NoBatch(Tampered):
@@ -227,6 +267,12 @@ AGENTS = {
     "NotAPhase": "holds something else than Phase",
     "TwiceTheName": "two phases share a name",
     "NoSteps": "phase 'learn' has 0 steps; expected at least 1",
+    "SharedLate": "it has common; expected it in the first phase only",
+    "SharedUnsaid": r"it changes \['actor.*expected changes in common.parts only",
+    "SharedNowhere": "common.parts names 'critic', but nothing in its state_dict is called so",
+    "SharedOptimizer": r"common.optimizers names \['critic'\]; expected names among",
+    "SharedStep": r"it steps the optimizers \['actor'\]",
+    "SharedSettings": "common.settings: Object of type object is not JSON serializable",
     "NoBatch": r"batches\(\) gave a NoneType; expected a Batch",
     "FreeBatches": "equal generators gave different batches",
     "NoLearning": "4 updates changed no weight",
@@ -256,6 +302,7 @@ def toy_data() -> Dataset:
 
 def test_a_good_agent_passes(toy_data: Dataset) -> None:
     check_agent("tests.test_testing_agent:Good", toy_data)
+    check_agent("tests.test_testing_agent:Shared", toy_data)
     check_agent("bc", hidden=8)
 
 

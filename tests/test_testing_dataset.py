@@ -63,6 +63,10 @@ DATASETS: dict[str, tuple[Callable[[Dataset], Dataset], str]] = {
     "action at the end": (tampered("actions", 17, 1), "actions of last rows are 0: 1 rows, the first is episode 1"),
     "no such action": (tampered("actions", 2, 99), "actions outside 0 … 3: 1 step, the first is episode 0, step 2"),
     "illegal": (illegal, "illegal actions were taken: 1 step, the first is episode 0, step 3"),
+    "nothing legal": (
+        tampered("legal_actions", (3, 1), False),
+        "an agent has no legal action: 1 step, the first is episode 0, step 3",
+    ),
     "no such level": (
         tampered("behavior_level", 6, 3),
         "behavior_level from -1 to 2: 1 rows, the first is episode 0, step 6",

@@ -153,8 +153,9 @@ class Facts:
         if legal is not None:
             inside = np.where(beyond, 0, choices)
             allowed = np.take_along_axis(legal, inside[..., None], 2)[..., 0]
-            self._count("illegal", block, ~allowed & ~beyond & steps)
-            self._count("stuck", block, ~legal.any(2) & steps)
+            free = legal.any(2)
+            self._count("illegal", block, ~allowed & ~beyond & free & steps)
+            self._count("stuck", block, ~free & steps)
 
     def _rewards(self, block: Block) -> None:
         paid = block.rewards.astype(np.float64)

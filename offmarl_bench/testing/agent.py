@@ -8,6 +8,7 @@ policy whose lanes share memory, an illegal action.
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
@@ -19,7 +20,7 @@ from jaxtyping import Bool, Float32, Shaped
 from torch import Tensor
 
 from offmarl_bench import registry
-from offmarl_bench.agent import Agent, Phase, Policy, make_agent
+from offmarl_bench.agent import Agent, Common, Phase, Policy, make_agent
 from offmarl_bench.envs import make_env
 from offmarl_bench.loader import Dataset
 from offmarl_bench.policies import UniformPolicy
@@ -140,6 +141,8 @@ class _Trial:
         for key, value in after.items():
             finite = value.dtype.kind != "f" or bool(np.isfinite(value).all())
             require(finite, label, f"weights {key!r} hold NaN or infinity after {total} updates", "finite numbers")
+        if phase.common is not None:
+            _check_common(label, agent, k, phase.common, [key for key in after if not same(before[key], after[key])])
         if phase.scalable:
             require(not same(before, after), label, f"{total} updates changed no weight", "an agent that learns")
 
@@ -164,6 +167,21 @@ class _Trial:
                 loose = not isinstance(value, Tensor) or not value.requires_grad
                 require(loose, label, f"metric {key!r} drags its graph along", "a detached tensor")
                 require(math.isfinite(float(value)), label, f"metric {key!r} is {float(value)}", "a finite number")
+
+
+def _check_common(label: str, agent: Agent, k: int, common: Common, changed: list[str]) -> None:
+    """A phase that others take over without training it has changed nothing but what it says it changes."""
+    require(k == 0, label, "it has common", "it in the first phase only: what came before would be left out")
+    try:
+        json.dumps(common.settings)
+    except (TypeError, ValueError) as e:
+        require(False, label, f"common.settings: {e}", "values that JSON can hold")
+    unknown = sorted(set(common.optimizers) - set(agent.optimizers))
+    require(not unknown, label, f"common.optimizers names {unknown}", f"names among {sorted(agent.optimizers)}")
+    other = sorted(set(changed) - set(agent.state_of(common.parts, "common.parts")))
+    require(not other, label, f"it changes {other[:3]}", "changes in common.parts only, or these parts named there")
+    stepped = sorted(n for n, o in agent.optimizers.items() if o.state and n not in common.optimizers)
+    require(not stepped, label, f"it steps the optimizers {stepped}", "them named in common.optimizers")
 
 
 def _plain(batch: Batch) -> dict[str, Any]:

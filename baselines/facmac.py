@@ -36,7 +36,7 @@ from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.loader import Dataset
 from offmarl_bench.mixers import Mixer
 from offmarl_bench.nn import HIDDEN, descend, frozen_copy
-from offmarl_bench.ops import lambda_return, polyak, td_target
+from offmarl_bench.ops import lambda_return, mean_at_cut, polyak
 from offmarl_bench.types import Batch, EnvSpec
 
 
@@ -62,6 +62,8 @@ class FacMACConfig:
     """Greatest norm of each gradient."""
     gamma: float = 0.99
     """Discount γ."""
+    mean_at_cut: bool = True
+    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
     td_lambda: float = 0.0
     """λ of the target, ``ops.lambda_return``; 0 is the paper's one-step target."""
     tau: float = 0.005
@@ -212,10 +214,9 @@ class FacMAC(Agent):
             actions = smoothed(actions, noise, config.target_noise, config.target_noise_clip)
         actions = only_real(actions, self.real)
         future = torch.stack([critic(data, data.after, actions) for critic in self.target_critics]).amin(0)
-        rewards = config.reward_scale * batch.rewards
-        if not config.td_lambda:
-            return td_target(data.steps(rewards), future, data.steps(batch.terminated), config.gamma)
-        value = data.padded(future)
+        rewards, value = config.reward_scale * batch.rewards, data.padded(future)
+        if config.mean_at_cut:
+            value = mean_at_cut(value, batch.mask)
         return data.steps(lambda_return(rewards, value, batch.terminated, batch.mask, config.gamma, config.td_lambda))
 
     def _improve(self, data: FlatBatch) -> None:

@@ -48,6 +48,7 @@ from offmarl_bench.ops import (
     lambda_return,
     masked_logits,
     masked_mean,
+    mean_at_cut,
     take,
 )
 from offmarl_bench.policies import SlotPolicy
@@ -168,6 +169,8 @@ class ICQ(Agent):
         taken = data.padded(linear_mix(done, w[data.now], None if b is None else b[data.now]))
         following = F.pad(implicit_value(taken, config.critic_beta, batch.mask)[:, 1:], (0, 1))
         value = torch.where(F.pad(batch.mask[:, 1:], (0, 1)), following, data.padded(at_end))
+        if config.mean_at_cut:
+            value = mean_at_cut(value, batch.mask)
         returns = lambda_return(batch.rewards, value, batch.terminated, batch.mask, config.gamma, config.td_lambda)
         return data.steps(returns)
 

@@ -53,6 +53,8 @@ class ICQConfig:
     """Greatest norm of the gradient."""
     gamma: float = 0.99
     """Discount γ."""
+    mean_at_cut: bool = True
+    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
     target_interval: int = 100
     """Critic steps between two copies of critic and mixer into their targets."""
     batch_size: int = 32

@@ -29,12 +29,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from baselines.behaviour import PART, behaviour_phase
 from baselines.mabcq_config import MABCQConfig as MABCQConfig
 from baselines.mabcq_continuous import ContinuousMABCQ
 from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.flat import flatten
 from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy
-from offmarl_bench.ops import log_prob, masked_argmax, masked_logits, masked_mean, take, td_target
+from offmarl_bench.ops import masked_argmax, masked_logits, masked_mean, mean_at_cut, take, td_target
 from offmarl_bench.policies import PlayerPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -65,11 +66,6 @@ class Companions:
         q, own = self.actor.step(obs, last_actions, own, ids)
         logits, theirs = self.behaviour.step(obs, last_actions, theirs, ids)
         return torch.cat([q, logits], -1), torch.cat([own, theirs], -1)
-
-
-def bc_loss(log_mu: Float[Tensor, "*L"], mask: Bool[Tensor, "*L"]) -> Float[Tensor, ""]:
-    """Mean of −log μ_i(a_i | τ_i) over the steps in ``mask``. Eq. (11), by which μ is learnt."""
-    return -masked_mean(log_mu, mask)
 
 
 def known_actions(
@@ -124,12 +120,13 @@ class MABCQ(Agent):
 
     def __init__(self, spec: EnvSpec, config: MABCQConfig) -> None:
         super().__init__(spec, config)
+        # The behaviour policy first, so that runs of other settings start from the same one.
         self.behaviour, self.actor = (Actor(spec.O, spec.A, config.hidden, n_ids=spec.N) for _ in range(2))
         self.mixer = LinearMixer(spec.N, spec.S, config.mixer_embed)
         self.target_actor, self.target_mixer = frozen_copy(self.actor), frozen_copy(self.mixer)
         self.renewal = Renewal(config.target_interval, (self.target_actor, self.actor), (self.target_mixer, self.mixer))
         learnt = {
-            "behaviour": [*self.behaviour.parameters()],
+            PART: [*self.behaviour.parameters()],
             "values": [*self.actor.parameters(), *self.mixer.parameters()],
         }
         self.optimizers = {
@@ -141,18 +138,9 @@ class MABCQ(Agent):
         """Two phases: ``imitate`` learns μ, ``learn`` the values with μ as it is."""
         config, device, size = self.config, self.device, self.config.batch_size
         return [
-            sampling_phase("imitate", config.behaviour_steps, dataset, size, self.imitate, device),
+            behaviour_phase(dataset, config, self.behaviour, self.optimizers[PART], device),
             sampling_phase("learn", config.steps, dataset, size, self.learn, device, config.largest_return),
         ]
-
-    def imitate(self, batch: Batch) -> Metrics:
-        """One gradient step of μ on Eq. (11)."""
-        data = flatten(batch)
-        logits = data.unroll(self.behaviour)[data.now]
-        legal = None if data.legal is None else data.legal[data.now]
-        loss = bc_loss(log_prob(logits, data.actions, legal), data.alive[data.now])
-        norm = descend(loss, self.optimizers["behaviour"], self.config.clip)
-        return {"loss": loss.detach(), "grad_norm": norm}
 
     def learn(self, batch: Batch) -> Metrics:
         """One gradient step of the values on Eq. (12)."""
@@ -164,6 +152,8 @@ class MABCQ(Agent):
             target_q = data.unroll(self.target_actor)
             best = known_max(q if config.double_q else target_q, target_q, known)[data.after]
             future = self.target_mixer(best, data.state[data.after])
+            if config.mean_at_cut:
+                future = data.steps(mean_at_cut(data.padded(future), batch.mask))
             target = td_target(data.steps(batch.rewards), future, data.steps(batch.terminated), config.gamma)
         loss = bcq_loss(q_tot, target)
         norm = descend(loss, self.optimizers["values"], config.clip)

@@ -48,6 +48,8 @@ class MABCQConfig:
     """Greatest norm of the gradient."""
     gamma: float = 0.99
     """Discount γ."""
+    mean_at_cut: bool = True
+    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
     target_interval: int = 100
     """Updates between two copies of the networks into their targets."""
     batch_size: int = 32

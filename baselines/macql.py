@@ -35,7 +35,7 @@ from baselines.macql_equations import cql_loss, team_gap
 from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
-from offmarl_bench.ops import backup, masked_argmax, masked_logits, take
+from offmarl_bench.ops import backup, masked_argmax, masked_logits, mean_at_cut, take
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -161,13 +161,15 @@ class MACQL(Agent):
     ) -> Float[Tensor, "B T"]:
         """y_CQL of every step."""
         w, b = self.target_mixer.weights(data.state)
-        value = linear_mix(take(target_q, greedy), w, b)[data.after]
+        value = data.padded(linear_mix(take(target_q, greedy), w, b)[data.after])
+        if self.config.mean_at_cut:
+            value = mean_at_cut(value, batch.mask)
         done = take(target_q[data.now], data.actions)
         taken = linear_mix(done, w[data.now], None if b is None else b[data.now])
         agrees = (greedy[data.now] == data.actions).all(-1)
         return tree_backup(
             batch.rewards,
-            data.padded(value),
+            value,
             F.pad(data.padded(taken)[:, 1:], (0, 1)),
             F.pad(data.padded(agrees)[:, 1:], (0, 1)),
             batch.terminated,

@@ -31,7 +31,7 @@ from offmarl_bench.flat import flatten
 from offmarl_bench.loader import Dataset
 from offmarl_bench.mixers import Mixer
 from offmarl_bench.nn import HIDDEN, Actor, descend
-from offmarl_bench.ops import hard_update, lambda_return, masked_argmax, take
+from offmarl_bench.ops import hard_update, lambda_return, masked_argmax, mean_at_cut, take
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -56,6 +56,8 @@ class QMIXConfig:
     """Greatest norm of the gradient over all parameters together."""
     gamma: float = 0.99
     """Discount γ."""
+    mean_at_cut: bool = True
+    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
     td_lambda: float = 0.0
     """λ of the target, ``ops.lambda_return``; 0 is the paper's one-step target, PyMARL 2 takes 0.6."""
     target_interval: int = 200
@@ -166,6 +168,8 @@ class QMIX(Agent):
             future = self.target_mixer(double_q(q[data.after], target_q[data.after], legal), data.state[data.after])
             ended = last_steps(batch) if config.horizon_is_terminal else batch.terminated
             value = data.padded(future)
+            if config.mean_at_cut:
+                value = mean_at_cut(value, batch.mask)
             rewards = config.reward_scale * batch.rewards
             target = lambda_return(rewards, value, ended, batch.mask, config.gamma, config.td_lambda)
             target = data.steps(target)

@@ -108,6 +108,22 @@ def backup(
     return out
 
 
+def mean_at_cut(next_value: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+    """V(s_{t+1}) with that of each episode's last observation replaced by the mean of all the others of the batch.
+
+    No step starts at the last observation, so nothing ever teaches its value: it is what the network makes of those
+    before. Where the horizon cuts every episode it ends every return, and a recurrent network goes on with any trend in
+    time that it sees: bootstrapped into the step before, the trend feeds itself and values grow without end
+    (docs/horizon.md). The mean is learnt, and bootstraps all the same. Terminal steps ignore what is put here.
+
+    Args:
+        next_value: V(s_{t+1}) at each t.
+        mask: True on real steps, which come first in every row.
+    """
+    learnt = F.pad(mask[:, 1:], (0, 1))
+    return torch.where(learnt | ~learnt.any(), next_value, masked_mean(next_value, learnt))
+
+
 def lambda_return(
     reward: Float[Tensor, "B T"],
     next_value: Float[Tensor, "B T"],

@@ -13,7 +13,7 @@ from offmarl_bench.errors import FormatError
 from offmarl_bench.loader import Dataset
 from tests.toy_data import SPEC, expert_dataset
 
-VALUE_BASED = ("qmix", "mabcq", "macql", "icq")
+VALUE_BASED = ("qmix", "mabcq", "macql", "icq", "cfcql", "maiql", "omiga")
 
 
 def worth(largest: float) -> Dataset:

@@ -52,6 +52,7 @@ ELSEWHERE: dict[str, Any] = {
     "score": "q",
     "scale_return": False,
     "td_lambda": 0.1,
+    "mean_at_cut": False,
     "policy": "deterministic",
     "action_samples": 2,
     "critic_warmup": 0,
@@ -167,6 +168,22 @@ def test_a_damaged_stage_is_named(data: Dataset, tmp_path: Path) -> None:
     file.write_bytes(bytes(raw))
     with pytest.raises(FormatError, match=r"decompose-.*checksum.*delete it, and the phase is trained anew"):
         trained(data, tmp_path / "second", stages)
+
+
+def test_two_agents_share_what_both_compute(data: Dataset, tmp_path: Path) -> None:
+    """MABCQ's behaviour policy is CFCQL's, whatever each does with it."""
+    few: dict[str, Any] = {"hidden": 8, "behaviour_steps": 4, "steps": 2}
+
+    def run(name: str, folder: str, stages: Path | None) -> Agent:
+        agent = make_agent(name, data.spec, seed=3, **few)
+        train(agent, data, tmp_path / folder, seed=3, stages=stages, progress=False)
+        return agent
+
+    first, alone = run("mabcq", "first", tmp_path / "stages"), run("cfcql", "alone", None)
+    taken = run("cfcql", "taken", tmp_path / "stages")
+    assert len(list((tmp_path / "stages").iterdir())) == 1
+    assert same(first, taken, "behaviour.")
+    assert same(alone, taken)
 
 
 def test_runs_of_a_benchmark_share_beside_their_folders(data: Dataset, home: Path) -> None:

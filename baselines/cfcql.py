@@ -13,7 +13,8 @@ Differences from the paper and from its code (``discrete/src/learners/cq_learner
   all agents here, targets are copied every ``target_interval`` updates.
 * The λ-return of double Q-learning's targets is not corrected for what others did, as in the code (0.6; PyMARL 2).
 * All N · A counterfactual mixes are one pass (``mixers.monotonic_mix_each``); the code mixes once for each.
-* Illegal actions are left out of the log-sum and of D_KL, dead agents and padding out of all; the horizon bootstraps.
+* Illegal actions are left out of the log-sum and of D_KL, dead agents and padding out of all.
+* An episode that the horizon cut bootstraps from the mean of the learnt values (``mean_at_cut``, docs/horizon.md).
 * Rewards are scaled down to SMAC's range of returns.
 """
 

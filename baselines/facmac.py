@@ -14,7 +14,7 @@ Differences from the paper and its official code (github.com/oxwhirl/facmac), or
 * Targets follow with τ = 0.005 (official: 0.001), for we take far fewer updates.
 * Optional, off by default, used online (``offmarl_bench.online``): two critics whose smaller value is believed, noise
   on the target's actions, an actor that waits (TD3, arXiv:1802.09477). Without them values outgrow what is earned.
-* An episode cut by the horizon bootstraps.
+* An episode cut by the horizon bootstraps from the mean of the learnt values (``mean_at_cut``, docs/horizon.md).
 * Offline there is no correction for actions that the data never tried: that is the baseline's point.
 """
 

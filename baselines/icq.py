@@ -19,7 +19,8 @@ preset ``official`` follows the published code where it differs):
 * One critic step a batch; the official code makes one for every time step (``critic_mode="sequential"``).
 * The critic is feed-forward on state, observation and agent id with a value stream as in the official code, but as wide
   as ``critic_hidden``.
-* Where the horizon cut an episode there is no a' in the data: there Q' is averaged over the present policy.
+* Where the horizon cut an episode there is no a' in the data: it bootstraps from the mean of the learnt values
+  (``mean_at_cut``, docs/horizon.md), or else from Q' averaged over the present policy.
 * The official code mixes its policy with ε of uniform noise, in learning too, annealed from 0.5 to 0.05; ``floor`` is
   constant, and over legal actions only.
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.

@@ -7,8 +7,8 @@ How V_i is pulled and how the policy is weighted is what the two differ in.
 Choices of both: one recurrent network has the outputs Q_i(·) and V_i (the official codes have one feed-forward network
 for each); targets are copied every ``target_interval`` updates (theirs move by 0.5 % each); RMSprop and 32 episodes a
 batch, as all agents here; the team's reward is learnt by the mixed Q (``maiql``'s forerunners: by every agent alone).
-Padding and dead agents have no part in V and policy, and the horizon bootstraps. Rewards are scaled down to SMAC's
-range of returns.
+Padding and dead agents have no part in V and policy. An episode that the horizon cut bootstraps from the mean of the
+learnt values (``mean_at_cut``, docs/horizon.md). Rewards are scaled down to SMAC's range of returns.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ Differences from the paper, or choices where it is silent:
 * One network for all agents with a one-hot agent id in its input, as in PyMARL and the official code of ICQ.
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5. "Training epoch 15000" is read as gradient steps on 32 episodes,
   of the behaviour policy first and then of the values.
-* μ learns from living agents only; an episode that the horizon cut bootstraps.
+* μ learns from living agents only.
+* An episode that the horizon cut bootstraps from the mean of the learnt values (``mean_at_cut``, docs/horizon.md).
 * This is the form for discrete actions; ``mabcq_continuous`` is that for continuous ones.
 * Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """

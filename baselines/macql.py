@@ -15,7 +15,8 @@ Differences from the paper, or choices where it is silent:
   takes the target network's own choice.
 * One network for all agents with a one-hot agent id in its input, as in PyMARL and the official code of ICQ.
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.
-* An episode that the horizon cut bootstraps. The form for continuous actions is ``macql_continuous``.
+* An episode that the horizon cut bootstraps from the mean of the learnt values (``mean_at_cut``, docs/horizon.md).
+* The form for continuous actions is ``macql_continuous``.
 * Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """
 

@@ -7,8 +7,9 @@ Differences from the paper and from PyMARL:
 
 * The online network and the target network are each unrolled by one fused GRU call over real observations only
   (PyMARL: a Python loop over time, padding computed and then masked away). The numbers are the same.
-* An episode that the horizon cut is not terminal, so its last step bootstraps. SMAC's own PyMARL treats running out
-  of time as terminal; ``horizon_is_terminal`` brings that back.
+* An episode that the horizon cut is not terminal, so its last step bootstraps, from the mean of the learnt values
+  (``mean_at_cut``, docs/horizon.md). SMAC's own PyMARL treats running out of time as terminal; ``horizon_is_terminal``
+  brings that back.
 * The target networks are copied every ``target_interval`` updates. PyMARL counts 200 episodes, which with its one
   update an episode is the same number.
 * Optionally targets over several steps (``td_lambda``), uncorrected for exploration as in PyMARL 2.

@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from offmarl_bench.agent import make_config
 from offmarl_bench.aggregate import Aggregate, aggregate
-from offmarl_bench.errors import FormatError
+from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.ids import DatasetId, parse_dataset_id
 from offmarl_bench.paper import PaperTable, paper_table
 from offmarl_bench.results import PERCENT, Result
+from offmarl_bench.runs import config_json
 from offmarl_bench.stats import bootstrap_interval, mean_std
 
 BOOTSTRAP_SEED = 0
@@ -112,12 +114,29 @@ def _parsed(dataset: str) -> DatasetId:
         return DatasetId("file", "".join(c if c.isalnum() else "_" for c in dataset) or "_", "data")
 
 
+def up_to_date(result: Result) -> bool:
+    """Whether a result's settings are what its agent, preset and overrides stand for in this version."""
+    try:
+        config = make_config(result.agent, result.env_id, result.preset, result.overrides)
+    except OffmarlError:
+        return False
+    return config_json(config) == result.config
+
+
 def one_run(results: Sequence[Result], where: str) -> tuple[list[Result], list[str]]:
-    """The results of one run configuration, most updates first, then most seeds; and what was left out."""
+    """The results of one run configuration, and what was left out.
+
+    Most updates first, then the settings of this version (defaults change), then most seeds.
+    """
     groups: dict[str, list[Result]] = defaultdict(list)
     for r in results:
         groups[r.run or ""].append(r)
-    ranked = sorted(groups.values(), key=lambda g: (g[0].updates or 0, len(g), g[0].run or ""), reverse=True)
+
+    def merit(group: list[Result]) -> tuple[int, bool, int, str]:
+        first = group[0]
+        return first.updates or 0, len(groups) > 1 and up_to_date(first), len(group), first.run or ""
+
+    ranked = sorted(groups.values(), key=merit, reverse=True)
     left_out = [
         f"{where}: left out {len(g)} result{'s'[: len(g) > 1]} with {g[0].updates} updates of other data or settings"
         for g in ranked[1:]

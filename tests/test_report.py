@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from offmarl_bench.agent import make_config
 from offmarl_bench.errors import FormatError, UnknownName
 from offmarl_bench.paper import paper_table
 from offmarl_bench.report import build_report
 from offmarl_bench.report_formats import WIDTH, formats, render
 from offmarl_bench.results import Result
+from offmarl_bench.runs import config_json
 
 LOW = "smac/2s3z/low-v1"
 
@@ -126,6 +128,16 @@ def test_runs_of_other_length_are_never_mixed() -> None:
     assert cell is not None
     assert cell.greedy[0] == 5.0
     assert "BC on smac/2s3z/low-v1: left out 3 results with 750 updates of other data or settings" in report.warnings
+
+
+def test_settings_of_this_version_come_before_those_of_another() -> None:
+    present = config_json(make_config("bc", "smac/2s3z"))
+    old = seeds([1.0, 1.0, 1.0], config=present | {"hidden": 7}, run="zzz")
+    report = build_report([*old, *seeds([4.0, 6.0], config=present, run="aaa")], seeds=3)
+    cell = report.sections[0].rows[0].cells[0]
+    assert cell is not None
+    assert cell.greedy[0] == 5.0
+    assert "BC on smac/2s3z/low-v1: left out 3 results with 15000 updates of other data or settings" in report.warnings
 
 
 def test_the_real_game_has_the_same_paper_row_and_a_file_without_id_has_none() -> None:

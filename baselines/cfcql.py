@@ -14,7 +14,7 @@ Differences from the paper and from its code (``discrete/src/learners/cq_learner
 * The λ-return of double Q-learning's targets is not corrected for what others did, as in the code (0.6; PyMARL 2).
 * All N · A counterfactual mixes are one pass (``mixers.monotonic_mix_each``); the code mixes once for each.
 * Illegal actions are left out of the log-sum and of D_KL, dead agents and padding out of all.
-* An episode that the horizon cut bootstraps from the mean of the learnt values (``mean_at_cut``, docs/horizon.md).
+* An episode that the horizon cut bootstraps from a damped value (``trust_at_cut``, docs/horizon.md).
 * Rewards are scaled down to SMAC's range of returns.
 """
 
@@ -34,7 +34,7 @@ from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.mixers import Mixer
 from offmarl_bench.nn import HIDDEN, Actor, Renewal, descend, frozen_copy
-from offmarl_bench.ops import lambda_return, masked_argmax, masked_logits, mean_at_cut, take
+from offmarl_bench.ops import TRUST_AT_CUT, damped_at_cut, lambda_return, masked_argmax, masked_logits, take
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -68,8 +68,9 @@ class CFCQLConfig:
     """Greatest norm of the gradient."""
     gamma: float = 0.99
     """Discount γ."""
-    mean_at_cut: bool = True
-    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
+    trust_at_cut: float = TRUST_AT_CUT
+    """Where the horizon cut an episode: share of the last observation's own value in what is bootstrapped, the rest
+    is the mean of those that are learnt (``ops.damped_at_cut``)."""
     target_interval: int = 100
     """Updates between two copies of the networks into their targets."""
     batch_size: int = 32
@@ -90,7 +91,7 @@ class CFCQLConfig:
             self,
             counts=(*counts, "behaviour_steps", "steps"),
             positive=("lr", "rms_alpha", "rms_eps", "clip"),
-            shares=("gamma", "td_lambda", "play_epsilon"),
+            shares=("trust_at_cut", "gamma", "td_lambda", "play_epsilon"),
             natural=("largest_return", "alpha"),
         )
         if not np.isfinite(self.temperature):
@@ -197,8 +198,7 @@ class CFCQL(Agent):
         best = masked_argmax(q[after], None if data.legal is None else data.legal[after])
         future = self.target_mixer(take(data.unroll(self.target_actor)[after], best), data.state[after])
         value = data.padded(future)
-        if config.mean_at_cut:
-            value = mean_at_cut(value, batch.mask)
+        value = damped_at_cut(value, batch.mask, config.trust_at_cut)
         rewards, ended = batch.rewards, batch.terminated
         return data.steps(lambda_return(rewards, value, ended, batch.mask, config.gamma, config.td_lambda))
 

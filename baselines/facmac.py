@@ -14,7 +14,7 @@ Differences from the paper and its official code (github.com/oxwhirl/facmac), or
 * Targets follow with τ = 0.005 (official: 0.001), for we take far fewer updates.
 * Optional, off by default, used online (``offmarl_bench.online``): two critics whose smaller value is believed, noise
   on the target's actions, an actor that waits (TD3, arXiv:1802.09477). Without them values outgrow what is earned.
-* An episode cut by the horizon bootstraps from the mean of the learnt values (``mean_at_cut``, docs/horizon.md).
+* An episode cut by the horizon bootstraps from a damped value (``trust_at_cut``, docs/horizon.md).
 * Offline there is no correction for actions that the data never tried: that is the baseline's point.
 """
 
@@ -36,7 +36,7 @@ from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.loader import Dataset
 from offmarl_bench.mixers import Mixer
 from offmarl_bench.nn import HIDDEN, descend, frozen_copy
-from offmarl_bench.ops import lambda_return, mean_at_cut, polyak
+from offmarl_bench.ops import TRUST_AT_CUT, damped_at_cut, lambda_return, polyak
 from offmarl_bench.types import Batch, EnvSpec
 
 
@@ -62,8 +62,9 @@ class FacMACConfig:
     """Greatest norm of each gradient."""
     gamma: float = 0.99
     """Discount γ."""
-    mean_at_cut: bool = True
-    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
+    trust_at_cut: float = TRUST_AT_CUT
+    """Where the horizon cut an episode: share of the last observation's own value in what is bootstrapped, the rest
+    is the mean of those that are learnt (``ops.damped_at_cut``)."""
     td_lambda: float = 0.0
     """λ of the target, ``ops.lambda_return``; 0 is the paper's one-step target."""
     tau: float = 0.005
@@ -94,7 +95,7 @@ class FacMACConfig:
             self,
             counts=("hidden", "critics", "mixer_embed", "hypernet_hidden", "actor_delay", "batch_size", "steps"),
             positive=("actor_lr", "critic_lr", "grad_clip", "reward_scale"),
-            shares=("gamma", "tau", "td_lambda"),
+            shares=("trust_at_cut", "gamma", "tau", "td_lambda"),
             natural=("action_penalty", "target_noise", "target_noise_clip", "play_noise", "largest_return"),
         )
 
@@ -215,8 +216,7 @@ class FacMAC(Agent):
         actions = only_real(actions, self.real)
         future = torch.stack([critic(data, data.after, actions) for critic in self.target_critics]).amin(0)
         rewards, value = config.reward_scale * batch.rewards, data.padded(future)
-        if config.mean_at_cut:
-            value = mean_at_cut(value, batch.mask)
+        value = damped_at_cut(value, batch.mask, config.trust_at_cut)
         return data.steps(lambda_return(rewards, value, batch.terminated, batch.mask, config.gamma, config.td_lambda))
 
     def _improve(self, data: FlatBatch) -> None:

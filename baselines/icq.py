@@ -19,8 +19,8 @@ preset ``official`` follows the published code where it differs):
 * One critic step a batch; the official code makes one for every time step (``critic_mode="sequential"``).
 * The critic is feed-forward on state, observation and agent id with a value stream as in the official code, but as wide
   as ``critic_hidden``.
-* Where the horizon cut an episode there is no a' in the data: it bootstraps from the mean of the learnt values
-  (``mean_at_cut``, docs/horizon.md), or else from Q' averaged over the present policy.
+* Where the horizon cut an episode there is no a' in the data: it bootstraps from Q' averaged
+  over the present policy, damped (``trust_at_cut``, docs/horizon.md).
 * The official code mixes its policy with ε of uniform noise, in learning too, annealed from 0.5 to 0.05; ``floor`` is
   constant, and over legal actions only.
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.
@@ -45,11 +45,11 @@ from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.fused import log_softmax, relu_of_sum
 from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
 from offmarl_bench.ops import (
+    damped_at_cut,
     effective_sample_size,
     lambda_return,
     masked_logits,
     masked_mean,
-    mean_at_cut,
     take,
 )
 from offmarl_bench.policies import SlotPolicy
@@ -170,8 +170,7 @@ class ICQ(Agent):
         taken = data.padded(linear_mix(done, w[data.now], None if b is None else b[data.now]))
         following = F.pad(implicit_value(taken, config.critic_beta, batch.mask)[:, 1:], (0, 1))
         value = torch.where(F.pad(batch.mask[:, 1:], (0, 1)), following, data.padded(at_end))
-        if config.mean_at_cut:
-            value = mean_at_cut(value, batch.mask)
+        value = damped_at_cut(value, batch.mask, config.trust_at_cut)
         returns = lambda_return(batch.rewards, value, batch.terminated, batch.mask, config.gamma, config.td_lambda)
         return data.steps(returns)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from offmarl_bench.agent import check_settings
 from offmarl_bench.errors import FormatError
 from offmarl_bench.nn import HIDDEN
+from offmarl_bench.ops import TRUST_AT_CUT
 
 CRITIC_MODES = ("batch", "sequential")
 
@@ -53,8 +54,9 @@ class ICQConfig:
     """Greatest norm of the gradient."""
     gamma: float = 0.99
     """Discount γ."""
-    mean_at_cut: bool = True
-    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
+    trust_at_cut: float = TRUST_AT_CUT
+    """Where the horizon cut an episode: share of the last observation's own value in what is bootstrapped, the rest
+    is the mean of those that are learnt (``ops.damped_at_cut``)."""
     target_interval: int = 100
     """Critic steps between two copies of critic and mixer into their targets."""
     batch_size: int = 32
@@ -72,7 +74,7 @@ class ICQConfig:
             self,
             counts=counts,
             positive=positive,
-            shares=("td_lambda", "floor", "gamma"),
+            shares=("trust_at_cut", "td_lambda", "floor", "gamma"),
             natural=("largest_return",),
         )
         if self.critic_mode not in CRITIC_MODES:

@@ -31,7 +31,7 @@ from offmarl_bench.continuous import ContinuousActor, TanhGaussian, real_compone
 from offmarl_bench.continuous_policy import ContinuousSlotPolicy
 from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.nn import LinearMixer, Renewal, descend, frozen_copy, linear_mix
-from offmarl_bench.ops import effective_sample_size, lambda_return, masked_mean, mean_at_cut
+from offmarl_bench.ops import damped_at_cut, effective_sample_size, lambda_return, masked_mean
 from offmarl_bench.types import Batch, EnvSpec
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ class ContinuousICQ(Agent):
         value = self.target_mixer(self._expected(critic, context, TanhGaussian(*(x[last] for x in law))), state)
         at_end = data.padded(value.new_zeros(len(data.obs)).index_copy(0, last, value)[data.after])
         value = torch.where(F.pad(batch.mask[:, 1:], (0, 1)), following, at_end)
-        if config.mean_at_cut:
-            value = mean_at_cut(value, batch.mask)
+        value = damped_at_cut(value, batch.mask, config.trust_at_cut)
         returns = lambda_return(batch.rewards, value, batch.terminated, batch.mask, config.gamma, config.td_lambda)
         return data.steps(returns)
 

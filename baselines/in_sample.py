@@ -7,8 +7,8 @@ How V_i is pulled and how the policy is weighted is what the two differ in.
 Choices of both: one recurrent network has the outputs Q_i(·) and V_i (the official codes have one feed-forward network
 for each); targets are copied every ``target_interval`` updates (theirs move by 0.5 % each); RMSprop and 32 episodes a
 batch, as all agents here; the team's reward is learnt by the mixed Q (``maiql``'s forerunners: by every agent alone).
-Padding and dead agents have no part in V and policy. An episode that the horizon cut bootstraps from the mean of the
-learnt values (``mean_at_cut``, docs/horizon.md). Rewards are scaled down to SMAC's range of returns.
+Padding and dead agents have no part in V and policy. An episode that the horizon cut bootstraps from a damped
+value (``trust_at_cut``, docs/horizon.md). Rewards are scaled down to SMAC's range of returns.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from offmarl_bench.agent import Agent, Metrics, Phase, check_settings, sampling_
 from offmarl_bench.errors import SpecMismatch
 from offmarl_bench.flat import flatten
 from offmarl_bench.nn import HIDDEN, Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
-from offmarl_bench.ops import effective_sample_size, log_prob, masked_mean, mean_at_cut, take, td_target
+from offmarl_bench.ops import TRUST_AT_CUT, damped_at_cut, effective_sample_size, log_prob, masked_mean, take, td_target
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -63,8 +63,9 @@ class InSampleConfig:
     """Greatest norm of the gradient."""
     gamma: float = 0.99
     """Discount γ."""
-    mean_at_cut: bool = True
-    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
+    trust_at_cut: float = TRUST_AT_CUT
+    """Where the horizon cut an episode: share of the last observation's own value in what is bootstrapped, the rest
+    is the mean of those that are learnt (``ops.damped_at_cut``)."""
     target_interval: int = 100
     """Updates between two copies of the networks into their targets."""
     batch_size: int = 32
@@ -80,7 +81,7 @@ class InSampleConfig:
             self,
             counts=("hidden", "mixer_embed", "target_interval", "batch_size", "steps"),
             positive=("actor_lr", "critic_lr", "rms_alpha", "rms_eps", "clip", *self.more_positive),
-            shares=("gamma", *self.more_shares),
+            shares=("trust_at_cut", "gamma", *self.more_shares),
             natural=("largest_return",),
         )
 
@@ -159,8 +160,7 @@ class InSample(Agent):
             old = data.unroll(self.target_values)
             w, b = self.target_mixer.weights(data.state)
             future = linear_mix(old[after][..., -1], w[after], None if b is None else b[after])
-            if config.mean_at_cut:
-                future = data.steps(mean_at_cut(data.padded(future), batch.mask))
+            future = data.steps(damped_at_cut(data.padded(future), batch.mask, config.trust_at_cut))
             target = td_target(data.steps(batch.rewards), future, data.steps(batch.terminated), config.gamma)
             good, w = take(old[now][..., :-1], data.actions), w[now]
         v = values[..., -1]

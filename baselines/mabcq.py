@@ -14,7 +14,7 @@ Differences from the paper, or choices where it is silent:
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5. "Training epoch 15000" is read as gradient steps on 32 episodes,
   of the behaviour policy first and then of the values.
 * μ learns from living agents only.
-* An episode that the horizon cut bootstraps from the mean of the learnt values (``mean_at_cut``, docs/horizon.md).
+* An episode that the horizon cut bootstraps from a damped value (``trust_at_cut``, docs/horizon.md).
 * This is the form for discrete actions; ``mabcq_continuous`` is that for continuous ones.
 * Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """
@@ -36,7 +36,7 @@ from baselines.mabcq_continuous import ContinuousMABCQ
 from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.flat import flatten
 from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy
-from offmarl_bench.ops import masked_argmax, masked_logits, masked_mean, mean_at_cut, take, td_target
+from offmarl_bench.ops import damped_at_cut, masked_argmax, masked_logits, masked_mean, take, td_target
 from offmarl_bench.policies import PlayerPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -153,8 +153,7 @@ class MABCQ(Agent):
             target_q = data.unroll(self.target_actor)
             best = known_max(q if config.double_q else target_q, target_q, known)[data.after]
             future = self.target_mixer(best, data.state[data.after])
-            if config.mean_at_cut:
-                future = data.steps(mean_at_cut(data.padded(future), batch.mask))
+            future = data.steps(damped_at_cut(data.padded(future), batch.mask, config.trust_at_cut))
             target = td_target(data.steps(batch.rewards), future, data.steps(batch.terminated), config.gamma)
         loss = bcq_loss(q_tot, target)
         norm = descend(loss, self.optimizers["values"], config.clip)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from offmarl_bench.agent import check_settings
 from offmarl_bench.errors import FormatError
 from offmarl_bench.nn import HIDDEN
+from offmarl_bench.ops import TRUST_AT_CUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +49,9 @@ class MABCQConfig:
     """Greatest norm of the gradient."""
     gamma: float = 0.99
     """Discount γ."""
-    mean_at_cut: bool = True
-    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
+    trust_at_cut: float = TRUST_AT_CUT
+    """Where the horizon cut an episode: share of the last observation's own value in what is bootstrapped, the rest
+    is the mean of those that are learnt (``ops.damped_at_cut``)."""
     target_interval: int = 100
     """Updates between two copies of the networks into their targets."""
     batch_size: int = 32
@@ -71,7 +73,7 @@ class MABCQConfig:
             self,
             counts=(*counts, "play_candidates", "latent_ratio"),
             positive=(*positive, "latent_clip"),
-            shares=("zeta", "gamma", "play_epsilon", "soft_clip"),
+            shares=("trust_at_cut", "zeta", "gamma", "play_epsilon", "soft_clip"),
             natural=("largest_return", "perturbation", "kl_weight", "play_noise"),
         )
         if self.zeta == 1.0:

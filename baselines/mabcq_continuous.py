@@ -41,7 +41,7 @@ from offmarl_bench.continuous import (
 from offmarl_bench.continuous_policy import ContinuousSlotPolicy
 from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.nn import LinearMixer, Renewal, descend, frozen_copy, linear_mix
-from offmarl_bench.ops import masked_mean, mean_at_cut, td_target
+from offmarl_bench.ops import damped_at_cut, masked_mean, td_target
 from offmarl_bench.types import Batch, EnvSpec
 
 if TYPE_CHECKING:
@@ -215,8 +215,7 @@ class ContinuousMABCQ(Agent):
             other = self.target_second.value(self.target_second.forward_packed(x, data.counts), actions)
             value = soft_clipped(value, other, self.config.soft_clip)
         future = self.target_mixer(value.amax(0), data.state)[data.after]
-        if self.config.mean_at_cut:
-            future = data.steps(mean_at_cut(data.padded(future), batch.mask))
+        future = data.steps(damped_at_cut(data.padded(future), batch.mask, self.config.trust_at_cut))
         return td_target(data.steps(batch.rewards), future, data.steps(batch.terminated), self.config.gamma)
 
     def policy(self, greedy: bool = True) -> ContinuousSlotPolicy:

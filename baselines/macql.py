@@ -15,7 +15,7 @@ Differences from the paper, or choices where it is silent:
   takes the target network's own choice.
 * One network for all agents with a one-hot agent id in its input, as in PyMARL and the official code of ICQ.
 * "RMS" is RMSprop with PyMARL's α = 0.99 and ε = 1e-5; "training epoch 15000" is gradient steps on 32 episodes.
-* An episode that the horizon cut bootstraps from the mean of the learnt values (``mean_at_cut``, docs/horizon.md).
+* An episode that the horizon cut bootstraps from a damped value (``trust_at_cut``, docs/horizon.md).
 * The form for continuous actions is ``macql_continuous``.
 * Rewards are scaled down to SMAC's range of returns, on which all settings were tuned (paper: as they come).
 """
@@ -36,7 +36,7 @@ from baselines.macql_equations import cql_loss, team_gap
 from offmarl_bench.agent import Agent, Metrics, Phase, sampling_phase
 from offmarl_bench.flat import FlatBatch, flatten
 from offmarl_bench.nn import Actor, LinearMixer, Renewal, descend, frozen_copy, linear_mix
-from offmarl_bench.ops import backup, masked_argmax, masked_logits, mean_at_cut, take
+from offmarl_bench.ops import backup, damped_at_cut, masked_argmax, masked_logits, take
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -163,8 +163,7 @@ class MACQL(Agent):
         """y_CQL of every step."""
         w, b = self.target_mixer.weights(data.state)
         value = data.padded(linear_mix(take(target_q, greedy), w, b)[data.after])
-        if self.config.mean_at_cut:
-            value = mean_at_cut(value, batch.mask)
+        value = damped_at_cut(value, batch.mask, self.config.trust_at_cut)
         done = take(target_q[data.now], data.actions)
         taken = linear_mix(done, w[data.now], None if b is None else b[data.now])
         agrees = (greedy[data.now] == data.actions).all(-1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from offmarl_bench.agent import check_settings
 from offmarl_bench.nn import HIDDEN
+from offmarl_bench.ops import TRUST_AT_CUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,9 @@ class MACQLConfig:
     """Greatest norm of the gradient."""
     gamma: float = 0.99
     """Discount γ."""
-    mean_at_cut: bool = True
-    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
+    trust_at_cut: float = TRUST_AT_CUT
+    """Where the horizon cut an episode: share of the last observation's own value in what is bootstrapped, the rest
+    is the mean of those that are learnt (``ops.damped_at_cut``)."""
     target_interval: int = 100
     """Updates between two copies of the networks into their targets."""
     batch_size: int = 32
@@ -61,7 +63,7 @@ class MACQLConfig:
 
     def __post_init__(self) -> None:
         counts = ("hidden", "mixer_embed", "target_interval", "batch_size", "steps", "samples")
-        shares = ("gamma", "backup_lambda", "play_epsilon")
+        shares = ("trust_at_cut", "gamma", "backup_lambda", "play_epsilon")
         check_settings(
             "MACQL",
             self,

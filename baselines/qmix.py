@@ -7,8 +7,8 @@ Differences from the paper and from PyMARL:
 
 * The online network and the target network are each unrolled by one fused GRU call over real observations only
   (PyMARL: a Python loop over time, padding computed and then masked away). The numbers are the same.
-* An episode that the horizon cut is not terminal, so its last step bootstraps, from the mean of the learnt values
-  (``mean_at_cut``, docs/horizon.md). SMAC's own PyMARL treats running out of time as terminal; ``horizon_is_terminal``
+* An episode that the horizon cut is not terminal, so its last step bootstraps, from a damped value (``trust_at_cut``,
+  docs/horizon.md). SMAC's own PyMARL treats running out of time as terminal; ``horizon_is_terminal``
   brings that back.
 * The target networks are copied every ``target_interval`` updates. PyMARL counts 200 episodes, which with its one
   update an episode is the same number.
@@ -32,7 +32,7 @@ from offmarl_bench.flat import flatten
 from offmarl_bench.loader import Dataset
 from offmarl_bench.mixers import Mixer
 from offmarl_bench.nn import HIDDEN, Actor, descend
-from offmarl_bench.ops import hard_update, lambda_return, masked_argmax, mean_at_cut, take
+from offmarl_bench.ops import TRUST_AT_CUT, damped_at_cut, hard_update, lambda_return, masked_argmax, take
 from offmarl_bench.policies import SlotPolicy
 from offmarl_bench.types import Batch, EnvSpec
 
@@ -57,8 +57,9 @@ class QMIXConfig:
     """Greatest norm of the gradient over all parameters together."""
     gamma: float = 0.99
     """Discount γ."""
-    mean_at_cut: bool = True
-    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
+    trust_at_cut: float = TRUST_AT_CUT
+    """Where the horizon cut an episode: share of the last observation's own value in what is bootstrapped, the rest
+    is the mean of those that are learnt (``ops.damped_at_cut``)."""
     td_lambda: float = 0.0
     """λ of the target, ``ops.lambda_return``; 0 is the paper's one-step target, PyMARL 2 takes 0.6."""
     target_interval: int = 200
@@ -79,7 +80,7 @@ class QMIXConfig:
 
     def __post_init__(self) -> None:
         counts = ("hidden", "mixer_embed", "hypernet_hidden", "target_interval", "batch_size", "steps")
-        shares = ("gamma", "td_lambda", "play_epsilon")
+        shares = ("trust_at_cut", "gamma", "td_lambda", "play_epsilon")
         check_settings(
             "QMIX",
             self,
@@ -169,8 +170,7 @@ class QMIX(Agent):
             future = self.target_mixer(double_q(q[data.after], target_q[data.after], legal), data.state[data.after])
             ended = last_steps(batch) if config.horizon_is_terminal else batch.terminated
             value = data.padded(future)
-            if config.mean_at_cut:
-                value = mean_at_cut(value, batch.mask)
+            value = damped_at_cut(value, batch.mask, config.trust_at_cut)
             rewards = config.reward_scale * batch.rewards
             target = lambda_return(rewards, value, ended, batch.mask, config.gamma, config.td_lambda)
             target = data.steps(target)

@@ -2,7 +2,7 @@
 
     python benchmarks/horizon.py mpe/CN_3ls3l/low --updates 3000
 
-Every agent learns twice from the same batches, with ``mean_at_cut`` off and on. Prints a table of the last mean
+Every agent learns twice from the same batches, with ``trust_at_cut`` at 1 and at 0. Prints a table of the last mean
 target and of greedy / sampled mean returns over episodes that neither ``evaluate`` nor a learning curve ever plays.
 """
 
@@ -21,10 +21,10 @@ EPISODES = 256
 AGENTS = ("qmix", "macql", "mabcq", "icq")
 
 
-def trained(dataset: Dataset, name: str, updates: int, seed: int, mean_at_cut: bool) -> tuple[float, float, float]:
+def trained(dataset: Dataset, name: str, updates: int, seed: int, trust: float) -> tuple[float, float, float]:
     """Mean target of the last update, greedy and sampled mean return, after ``updates`` of each phase."""
     torch.manual_seed(seed)
-    agent = make_agent(name, dataset.spec, seed=seed, mean_at_cut=mean_at_cut)
+    agent = make_agent(name, dataset.spec, seed=seed, trust_at_cut=trust)
     target = 0.0
     for k, phase in enumerate(agent.phases(dataset)):
         draws = generator(seed, "train", k)
@@ -48,8 +48,8 @@ def main(dataset: str, updates: int, seed: int) -> None:
     with one_thread():
         for name in AGENTS:
             row = name
-            for mean_at_cut in (False, True):
-                target, greedy, sampled = trained(data, name, updates, seed, mean_at_cut)
+            for trust in (1.0, 0.0):
+                target, greedy, sampled = trained(data, name, updates, seed, trust)
                 row += f" | {target:.2f} | {greedy:.1f} / {sampled:.1f}".replace("-", "−")
             click.echo(f"| {row} |")
 

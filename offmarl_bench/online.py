@@ -60,7 +60,7 @@ class OnlineTraining:
     window: int = 0
     """Greatest number of steps of what is learnt from: 0 for whole episodes, 1 for single transitions.
 
-    What follows a window is learnt elsewhere, unlike what follows a horizon: agents need ``mean_at_cut=False``."""
+    What follows a window is learnt elsewhere, unlike what follows a horizon: agents need ``trust_at_cut=1``."""
     replay: int = 5_000
     """Episodes kept."""
     epsilon_start: float = 1.0
@@ -77,7 +77,7 @@ class OnlineTraining:
     agent: str | None = None
     """Registered agent; None: ``ONLINE_AGENTS``."""
     settings: Mapping[str, Any] = field(
-        default_factory=lambda: {"td_lambda": 0.6, "target_interval": 50, "mean_at_cut": False}
+        default_factory=lambda: {"td_lambda": 0.6, "target_interval": 50, "trust_at_cut": 1.0}
     )
     """Settings of the agent that differ from its defaults. Targets are copied every 200 episodes, as in PyMARL; its
     one-step targets learn too slowly from a quarter of its updates, so λ is that of the tuned QMIX
@@ -105,7 +105,7 @@ class OnlineTraining:
 
 MPE = OnlineTraining(
     steps=240_000, lanes=64, updates_per_episode=0.75, save_every=10_000, test_every=20_000,
-    settings={"td_lambda": 0.6, "target_interval": 50, "gamma": 0.9, "reward_scale": 0.1, "mean_at_cut": False},
+    settings={"td_lambda": 0.6, "target_interval": 50, "gamma": 0.9, "reward_scale": 0.1, "trust_at_cut": 1.0},
 )  # fmt: skip
 """The particle maps: short episodes, so more updates a step; rewards of −6 a step that never end, so a short horizon.
 With the defaults QMIX gets worse than untrained there (docs/pools.md)."""
@@ -115,7 +115,7 @@ MAMUJOCO = OnlineTraining(
     settings={
         "recurrent": False, "critics": 2, "target_noise": 0.2, "actor_delay": 2, "td_lambda": 0.9, "gamma": 0.98,
         "tau": 0.01, "actor_lr": 1e-3, "critic_lr": 1e-3, "action_penalty": 3e-3, "reward_scale": 0.3,
-        "mean_at_cut": False,
+        "trust_at_cut": 1.0,
     },
 )  # fmt: skip
 """The robots: an agent's observation is enough to act on, so plain networks learn from short windows. Play is cheap

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from offmarl_bench import kernels
 from offmarl_bench.fused import has_kernel, log_softmax
 
+TRUST_AT_CUT = 0.0
+"""Default of agents that play what they value for ``damped_at_cut``: 0.8 still let their values drift away."""
+
 
 def one_hot(index: Int[Tensor, "*L"], n: int) -> Float[Tensor, "*L n"]:
     """Float one-hot rows; an index outside 0 … n−1 (−1 means "none yet") gives a row of zeros."""
@@ -108,20 +111,24 @@ def backup(
     return out
 
 
-def mean_at_cut(next_value: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """V(s_{t+1}) with that of each episode's last observation replaced by the mean of all the others of the batch.
+def damped_at_cut(next_value: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], trust: float) -> Float[Tensor, "B T"]:
+    """V(s_{t+1}) with that of each episode's last observation drawn to the mean of all the others of the batch.
 
     No step starts at the last observation, so nothing ever teaches its value: it is what the network makes of those
     before. Where the horizon cuts every episode it ends every return, and a recurrent network goes on with any trend in
     time that it sees: bootstrapped into the step before, the trend feeds itself and values grow without end
-    (docs/horizon.md). The mean is learnt, and bootstraps all the same. Terminal steps ignore what is put here.
+    (docs/horizon.md). The mean is learnt. Terminal steps ignore what is put here.
 
     Args:
         next_value: V(s_{t+1}) at each t.
         mask: True on real steps, which come first in every row.
+        trust: share of the observation's own value; 1 leaves it as it is, 0 puts the mean in its place.
     """
+    if trust == 1.0:
+        return next_value
     learnt = F.pad(mask[:, 1:], (0, 1))
-    return torch.where(learnt | ~learnt.any(), next_value, masked_mean(next_value, learnt))
+    mean = masked_mean(next_value, learnt)
+    return torch.where(learnt | ~learnt.any(), next_value, mean + trust * (next_value - mean))
 
 
 def lambda_return(

@@ -28,9 +28,9 @@ Stage III
     "clipped" bounds it: clip(median û / û, 0.1, 10), mean one. "paper": η/(û + 1e-6), lest it divide by 0.
 13. (D) λ-return (0.8) instead of the one-step target; rewards in standard deviations of ĝ, the critic starts at
     mean ĝ; 500 updates of warm-up in which the actor imitates its samples.
-14. Where the horizon cut the episode the mean of the batch's learnt values follows (``mean_at_cut``, docs/horizon.md);
-    without it Q', averaged over the present policy, as the data has no next action. Only termination (and, with
-    ``mask_dead``, the agent's death) ends a return.
+14. Q' where the horizon cut the episode, where the data has no next action: averaged over the present policy, and
+    damped (``trust_at_cut``, docs/horizon.md). Only termination (and, with ``mask_dead``, the agent's death) ends a
+    return.
 15. Q of choices has one output per action instead of an action input: the same functions, and E_π Q in one pass.
     Continuous actions enter f_local, as in the text; V is an output that is read without one.
 16. Networks of one type learning from one buffer are exchangeable, so there is one actor and one critic per type

@@ -67,7 +67,7 @@ POSITIVE = (
     "uncertainty_low",
     "uncertainty_high",
 )
-FRACTIONS = ("rms_decay", "gamma", "effective_share", "td_lambda")
+FRACTIONS = ("rms_decay", "gamma", "effective_share", "td_lambda", "trust_at_cut")
 NON_NEGATIVE_INTEGERS = ("decompose_transitions", "critic_warmup")
 
 
@@ -166,8 +166,10 @@ class SITConfig:
     """Measure rewards in standard deviations of their type's ĝ, so that one learning rate fits all; paper: raw."""
     td_lambda: float = 0.8
     """λ of the critic's λ-return; 0 is the one-step target of Eq. (9)."""
-    mean_at_cut: bool = True
-    """Where the horizon cut an episode, bootstrap from the mean of the values that are learnt (``ops.mean_at_cut``)."""
+    trust_at_cut: float = 0.8
+    """Where the horizon cut an episode: share of the last observation's own value in what is bootstrapped, the rest
+    is the mean of those that are learnt (``ops.damped_at_cut``). At 1 values grow without end, at 0 the filter does
+    not see where an episode stopped (docs/horizon.md)."""
     policy: str = "gaussian"
     """Continuous actions only. "gaussian": tanh of a normal; "deterministic": −½ |a − π(τ)|² stands for log π."""
     objective: str = "likelihood"
@@ -201,7 +203,7 @@ class SITConfig:
         for name in FRACTIONS:
             self._require(name, "between 0 and 1", _number(getattr(self, name)) and 0 <= getattr(self, name) <= 1)
         for name in ("decomposition", "attention", "gat", "priority", "standardise_reward", "mask_dead",
-                     "scale_return", "filter", "oracle", "mean_at_cut"):  # fmt: skip
+                     "scale_return", "filter", "oracle"):  # fmt: skip
             self._require(name, "true or false", isinstance(getattr(self, name), bool))
         positive_alpha = _number(self.alpha) and float(self.alpha) > 0
         self._require("alpha", f"a positive number or {AUTO!r}", self.alpha == AUTO or positive_alpha)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from offmarl_bench.ops import batch_softmax, effective_sample_size, lambda_return, masked_mean, mean_at_cut
+from offmarl_bench.ops import batch_softmax, damped_at_cut, effective_sample_size, lambda_return, masked_mean
 from offmarl_bench.recurrence import pack
 from sit.config import SITConfig
 from sit.critic import GATCritic, Values
@@ -121,8 +121,7 @@ def bootstrap_target(
         taken = values.of(F.pad(data.actions, (0, 0) * (data.actions.ndim - 2) + (0, 1)))
         expected = expected_value(play, values, taken.shape[1])
         next_value = torch.where(data.last, expected[:, 1:], taken[:, 1:])
-    if config.mean_at_cut:
-        next_value = mean_at_cut(next_value, data.real)
+    next_value = damped_at_cut(next_value, data.real, config.trust_at_cut)
     next_value = next_value + offset
     return lambda_return(data.credit, next_value, data.ended, data.real, config.gamma, config.td_lambda)
 

@@ -49,7 +49,7 @@ def test_the_actors_loss_on_paper() -> None:
 
 @pytest.mark.parametrize("recurrent", [True, False])
 def test_the_target_takes_the_least_critic_and_bootstraps_where_the_horizon_cut(recurrent: bool) -> None:
-    agent, data = made(critics=2, recurrent=recurrent, reward_scale=0.5, gamma=0.9, mean_at_cut=False), batch()
+    agent, data = made(critics=2, recurrent=recurrent, reward_scale=0.5, gamma=0.9, trust_at_cut=1.0), batch()
     shaken(agent.target_actor, agent.target_critics)
     flat = flatten(data)
     raw = agent.target_actor.net.packed(flat.inputs(agent.target_actor), flat.counts)
@@ -65,7 +65,7 @@ def test_the_target_takes_the_least_critic_and_bootstraps_where_the_horizon_cut(
 
 def test_targets_over_several_steps_end_with_the_window() -> None:
     """λ = 1 on a window of two steps: r_0 + γ r_1 + γ² V(s_2), and r_1 + γ V(s_2)."""
-    one, several = (made(gamma=0.9, td_lambda=k, mean_at_cut=False) for k in (0.0, 1.0))
+    one, several = (made(gamma=0.9, td_lambda=k, trust_at_cut=1.0) for k in (0.0, 1.0))
     data = collate(list(uniform_dataset(6).episodes()), SPEC, starts=np.arange(6) % 3, window=2)
     flat = flatten(data)
     first, second = several._target(data, flat).view(2, 6)  # in order of time

@@ -47,25 +47,29 @@ def update(name: str, spec: EnvSpec, batch: Batch, **settings: Any) -> tuple[flo
     return float(learn(batch)["target"]), agent
 
 
-def test_the_mean_of_what_is_learnt_follows_a_cut() -> None:
+def test_the_last_observations_value_is_drawn_to_the_mean_of_what_is_learnt() -> None:
     # Row 0 is cut after three steps, row 1 after two: V = 8 and 99 are of observations from which nobody stepped.
     value = torch.tensor([[2.0, 4.0, 8.0], [6.0, 99.0, 77.0]])
     mask = torch.tensor([[True, True, True], [True, True, False]])
-    assert ops.mean_at_cut(value, mask)[mask].tolist() == [2, 4, 4, 6, 4]
+    assert ops.damped_at_cut(value, mask, 0.0)[mask].tolist() == [2, 4, 4, 6, 4]
+    assert ops.damped_at_cut(value, mask, 0.5)[mask].tolist() == [2, 4, 6, 6, 51.5]
+    assert ops.damped_at_cut(value, mask, 1.0) is value
     single = torch.tensor([[5.0], [7.0]])
-    assert ops.mean_at_cut(single, torch.ones(2, 1, dtype=torch.bool)).tolist() == [[5], [7]], "nothing else is known"
+    assert ops.damped_at_cut(single, torch.ones(2, 1, dtype=torch.bool), 0.0).tolist() == [[5], [7]], (
+        "nothing else is known"
+    )
 
 
 @pytest.mark.parametrize(("name", "spec"), CASES, ids=lambda x: x if isinstance(x, str) else x.id)
-def test_what_the_last_observation_looks_like_does_not_matter(name: str, spec: EnvSpec) -> None:
+def test_without_trust_the_last_observation_does_not_matter(name: str, spec: EnvSpec) -> None:
     batch = batch_of(spec)
     assert not batch.terminated[1:].any()
-    (one, first), (two, second) = (update(name, spec, b) for b in (batch, with_other_ends(batch)))
+    (one, first), (two, second) = (update(name, spec, b, trust_at_cut=0.0) for b in (batch, with_other_ends(batch)))
     assert one == two
     kept = all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     assert kept, "no gradient comes from there either"
-    one, two = (update(name, spec, b, mean_at_cut=False)[0] for b in (batch, with_other_ends(batch)))
-    assert one != two, "unless it is asked for"
+    one, two = (update(name, spec, b, trust_at_cut=1.0)[0] for b in (batch, with_other_ends(batch)))
+    assert one != two, "where it is trusted it does"
 
 
 @pytest.mark.parametrize(("name", "spec"), CASES, ids=lambda x: x if isinstance(x, str) else x.id)

@@ -114,7 +114,7 @@ def targets_by_hand(model: ICQ, batch: list[Episode]) -> list[list[float]]:
 
 
 def test_update_computes_the_losses_of_plain_loops_with_padding_ends_and_cuts() -> None:
-    model, (a, b, c, *_) = agent(critic_beta=2.0, mean_at_cut=False), episodes()
+    model, (a, b, c, *_) = agent(critic_beta=2.0, trust_at_cut=1.0), episodes()
     shaken(model.actor, model.critic, model.target_critic, model.target_mixer)
     batch = [shortened(a, 3), b, shortened(c, 5)]
     returns = targets_by_hand(model, batch)

@@ -99,7 +99,7 @@ def returns_by_hand(model: ContinuousICQ, batch: list[Episode]) -> list[list[flo
 
 def test_update_computes_the_losses_of_plain_loops_with_padding_ends_and_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draws, "normal", known_draws)
-    model, batch = agent(critic_beta=2.0, critic_hidden=16, mean_at_cut=False), mixed_lengths()
+    model, batch = agent(critic_beta=2.0, critic_hidden=16, trust_at_cut=1.0), mixed_lengths()
     shaken(model.actor, model.critic, model.target_critic, model.target_mixer)
     returns = returns_by_hand(model, batch)
     error, log_pi, score = 0.0, {}, {}

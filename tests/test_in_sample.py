@@ -111,7 +111,7 @@ def by_hand(model: InSample, batch: list[Episode]) -> dict[str, float]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_update_computes_the_losses_of_plain_loops_with_padding_ends_and_cuts(name: str) -> None:
-    model, (a, b, c, *_) = agent(name, mean_at_cut=False), episodes()
+    model, (a, b, c, *_) = agent(name, trust_at_cut=1.0), episodes()
     shaken(model.values, model.target_values, model.target_mixer, model.actor)
     batch = [shortened(a, 3), b, shortened(c, 5)]
     with torch.no_grad():

@@ -82,7 +82,7 @@ def by_hand(model: MABCQ, episode: Episode) -> float:
 
 
 def test_update_computes_the_loss_of_plain_loops_with_padding_ends_and_cuts() -> None:
-    model, (a, b, c, *_) = agent(zeta=0.9, mean_at_cut=False), episodes()
+    model, (a, b, c, *_) = agent(zeta=0.9, trust_at_cut=1.0), episodes()
     shaken(model.target_actor, model.target_mixer, model.behaviour)
     batch = [shortened(a, 3), b, shortened(c, 5)]
     expected = sum(by_hand(model, e) for e in batch) / sum(len(e) for e in batch)

@@ -124,7 +124,7 @@ def by_hand(model: ContinuousMABCQ, e: Episode) -> tuple[float, float]:
 
 def test_update_computes_the_losses_of_plain_loops_with_padding_ends_and_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draws, "normal", known_draws)
-    model, found = agent(candidates=3, perturbation=0.3, mean_at_cut=False), mixed_lengths()
+    model, found = agent(candidates=3, perturbation=0.3, trust_at_cut=1.0), mixed_lengths()
     assert model.second is not None
     assert model.target_second is not None
     shaken(model.critic, model.second, model.target_critic, model.target_second, model.target_mixer)

@@ -106,7 +106,7 @@ def by_hand(model: MACQL, episode: Episode) -> float:
 
 
 def test_update_computes_the_loss_of_plain_loops_with_padding_ends_and_cuts() -> None:
-    model, (a, b, c, *_) = agent(mean_at_cut=False), episodes()
+    model, (a, b, c, *_) = agent(trust_at_cut=1.0), episodes()
     shaken(model.actor, model.target_actor, model.target_mixer)
     batch = [shortened(a, 3), b, shortened(c, 5)]
     q = stepwise(model.actor, b)

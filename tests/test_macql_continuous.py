@@ -120,7 +120,7 @@ def by_hand(model: ContinuousMACQL, e: Episode) -> tuple[float, float]:
 def test_update_computes_the_losses_of_plain_loops_with_padding_ends_and_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draws, "normal", known_draws)
     monkeypatch.setattr(draws, "uniform", known_draws)
-    model, found = agent(samples=3, warm_up=0, mean_at_cut=False), mixed_lengths()
+    model, found = agent(samples=3, warm_up=0, trust_at_cut=1.0), mixed_lengths()
     shaken(model.actor, model.critic, model.target_critic, model.target_mixer)
     sums = [by_hand(model, e) for e in found]
     steps = sum(len(e) for e in found)

@@ -113,7 +113,7 @@ def by_hand(model: QMIX, episode: Episode) -> float:
 
 @torch.no_grad()
 def test_update_computes_the_loss_of_plain_loops_with_padding_ends_and_cuts() -> None:
-    model, (a, b, c, *_) = agent(mean_at_cut=False), episodes()
+    model, (a, b, c, *_) = agent(trust_at_cut=1.0), episodes()
     torch.manual_seed(1)
     for p in [*model.target_actor.parameters(), *model.target_mixer.parameters()]:
         p.add_(0.1 * torch.randn_like(p))  # so that mixing up the two networks would be seen

@@ -91,7 +91,7 @@ POLICY = Choosing(log_pi=torch.full((2, 4, 2), 0.5).log())
     ],
 )
 def test_one_step_target(terminal: bool, x: list[float]) -> None:
-    config = SITConfig(gamma=0.5, td_lambda=0.0, score="q", mean_at_cut=False)
+    config = SITConfig(gamma=0.5, td_lambda=0.0, score="q", trust_at_cut=1.0)
     target = bootstrap_target(seen(terminal, config), Table(TABLE), POLICY, 0.0, config)  # type: ignore[arg-type]
     assert target[0].tolist() == x
     assert target[1, :2].tolist() == [1 + 0.5 * 3, 2.0]  # y is dead afterwards: nothing follows
@@ -99,16 +99,16 @@ def test_one_step_target(terminal: bool, x: list[float]) -> None:
 
 def test_with_the_score_return_no_action_enters_the_target() -> None:
     # V' stands for the best entry of the table: 20, 40, 60.
-    config = SITConfig(gamma=0.5, td_lambda=0.0, mean_at_cut=False)
+    config = SITConfig(gamma=0.5, td_lambda=0.0, trust_at_cut=1.0)
     target = bootstrap_target(seen(False, config), Table(TABLE), POLICY, 0.0, config)  # type: ignore[arg-type]
     assert target[0].tolist() == [1 + 0.5 * 20, 2 + 0.5 * 40, 4 + 0.5 * 60]
     shifted = bootstrap_target(seen(False, config), Table(TABLE), POLICY, 10.0, config)  # type: ignore[arg-type]
     assert (shifted - target)[0].tolist() == [5.0] * 3, "the offset belongs to the value that follows"
 
 
-def test_where_the_horizon_cut_the_mean_of_what_is_learnt_follows() -> None:
+def test_without_trust_the_mean_of_what_is_learnt_follows_a_cut() -> None:
     # V' stands for the best entry of the table: x sees 20, 40 and 60 next, the last of them in no step.
-    config = SITConfig(gamma=0.5, td_lambda=0.0)
+    config = SITConfig(gamma=0.5, td_lambda=0.0, trust_at_cut=0.0)
     data = seen(False, config)
     target = bootstrap_target(data, Table(TABLE), POLICY, 0.0, config)  # type: ignore[arg-type]
     following = ((target - data.credit) / 0.5)[0]

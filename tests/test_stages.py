@@ -52,7 +52,7 @@ ELSEWHERE: dict[str, Any] = {
     "score": "q",
     "scale_return": False,
     "td_lambda": 0.1,
-    "mean_at_cut": False,
+    "trust_at_cut": 0.3,
     "policy": "deterministic",
     "action_samples": 2,
     "critic_warmup": 0,

@@ -109,7 +109,7 @@ def test_expected_value_of_choices_is_exact() -> None:
 
 def test_one_step_target_takes_the_datas_next_action_and_at_the_horizon_the_policys() -> None:
     play = Pointing(action=torch.tensor([[[9.0, 9.0], [9.0, 9.0], [0.5, 0.25]]]))
-    config = SITConfig(gamma=0.5, td_lambda=0.0, score="q")
+    config = SITConfig(gamma=0.5, td_lambda=0.0, score="q", trust_at_cut=1.0)
     target = bootstrap_target(two_steps(), Sum(), play, 0.0, config)  # type: ignore[arg-type]
     # Q'(o_1, a_1) = 20 − 1 + 1, then the horizon: 40 + 0.5 + 0.25 under the policy
     assert target.tolist() == [[1 + 0.5 * 20, 2 + 0.5 * 40.75]]

@@ -29,8 +29,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "Q − E_π Q": {"score": "advantage"},
     "G^λ − V": {"score": "return"},
     "G^λ − V, clip(median û/û, 0.1, 10)": {"score": "return", "uncertainty": "clipped"},
+    "G^λ − V, trust 0": {"score": "return", "trust_at_cut": 0.0},
+    "G^λ − V, trust 0.9": {"score": "return", "trust_at_cut": 0.9},
+    "G^λ − V, trust 1": {"score": "return", "trust_at_cut": 1.0},
 }
-"""The default is "G^λ − V"; the paper's text is "Q" with β = 0.1 and an unbounded 1/û."""
+"""The default is "G^λ − V" with trust 0.8 (docs/horizon.md); the paper's text is "Q", β = 0.1 and an unbounded 1/û."""
 
 
 def trained(dataset: Dataset, seed: int, first: int, third: int) -> dict[str, tuple[float, float]]:

@@ -40,9 +40,10 @@ def _same(a: float | None, b: float | None, tolerance: float = TOLERANCE) -> boo
 
 
 def _check_scores(result: Result, where: str) -> None:
-    for kind, returns, rate in (
-        ("greedy", result.greedy_returns, result.greedy_win_rate),
-        ("stochastic", result.stochastic_returns, result.stochastic_win_rate),
+    horizon = get_spec(result.env_id).horizon
+    for kind, returns, rate, lengths in (
+        ("greedy", result.greedy_returns, result.greedy_win_rate, result.greedy_lengths),
+        ("stochastic", result.stochastic_returns, result.stochastic_win_rate, result.stochastic_lengths),
     ):
         if not 1 <= len(returns) <= MAX_EPISODES or not all(abs(x) <= MAX_RETURN for x in returns):
             raise FormatError(
@@ -50,6 +51,8 @@ def _check_scores(result: Result, where: str) -> None:
             )
         if rate is not None and not (0 <= rate <= 1 and _same(rate * len(returns), round(rate * len(returns)))):
             raise FormatError(f"{where}: {kind}_win_rate {rate} is no number of wins out of {len(returns)} episodes")
+        if max(lengths, default=0) > horizon:
+            raise FormatError(f"{where}: {kind}_lengths: {max(lengths)} steps, an episode has at most {horizon}")
 
 
 def _check_dataset(result: Result, known: Known, where: str) -> None:

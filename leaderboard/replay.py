@@ -52,6 +52,8 @@ class Replayed:
     returns: tuple[float, ...]
     wins: int | None
     """Episodes won, where the environment knows victory."""
+    lengths: tuple[int, ...]
+    """Time steps of each episode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,10 @@ def replay(directory: Path, orders: Mapping[str, Order]) -> dict[str, Replayed]:
     except (ValueError, IndexError):
         answer = {}
     if "found" in answer:
-        return {k: Replayed(returns=tuple(v["returns"]), wins=v["wins"]) for k, v in answer["found"].items()}
+        return {
+            k: Replayed(returns=tuple(v["returns"]), wins=v["wins"], lengths=tuple(v["lengths"]))
+            for k, v in answer["found"].items()
+        }
     if answer.get("fault") == "here":
         raise OffmarlError(answer["error"])
     reason = answer.get("error") or f"the process that plays it {_how_it_ended(done.returncode)}"

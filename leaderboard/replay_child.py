@@ -39,7 +39,7 @@ def carry_out(policies: Path, orders: dict[str, Order]) -> dict[str, Any]:
             loaded = {order.stem: load_policy(policies / f"{order.stem}.json")}
         played = play(loaded[order.stem], order.env_id, order.episodes, order.seed, order.greedy)
         wins = None if played.win_rate is None else round(played.win_rate * order.episodes)
-        found[name] = {"returns": played.returns.tolist(), "wins": wins}
+        found[name] = {"returns": played.returns.tolist(), "wins": wins, "lengths": played.lengths.tolist()}
     return found
 
 

@@ -82,11 +82,14 @@ def _samples(result: Result, play: str, new: Replayed) -> dict[str, Samples]:
     found: dict[str, Samples] = {"return": (list(returns), list(new.returns))}
     if rate is not None and new.wins is not None:
         found["wins"] = (_wins(rate * len(returns), len(returns)), _wins(new.wins, len(new.returns)))
+    lengths = result.greedy_lengths if KINDS[play] else result.stochastic_lengths
+    if lengths:
+        found["steps"] = ([float(n) for n in lengths], [float(n) for n in new.lengths])
     return found
 
 
 def compare_all(bundle: Bundle, found: dict[str, Replayed], digest: str, error_rate: float) -> list[Check]:
-    """Every comparison: returns and wins, greedy and sampled, each seed alone and all seeds of a dataset together.
+    """Every comparison: returns, wins and steps; greedy and sampled; each seed alone and all of a dataset together.
 
     Args:
         bundle: the claim.
@@ -101,6 +104,8 @@ def compare_all(bundle: Bundle, found: dict[str, Replayed], digest: str, error_r
                 strata[result.dataset or result.env_id, play, measure].append((result.seed, samples))
     plan: list[tuple[str, str, str, int | None, Sequence[Samples]]] = []
     for (dataset, play, measure), seeds in sorted(strata.items()):
+        if measure == "steps" and len({n for _, pair in seeds for numbers in pair for n in numbers}) == 1:
+            continue  # on a map that always lasts the same there is nothing to compare
         plan.append((dataset, play, measure, None, [s for _, s in seeds]))
         if len(seeds) > 1:
             plan += [(dataset, play, measure, seed, [s]) for seed, s in sorted(seeds)]

@@ -43,11 +43,12 @@ def evaluate(agent: Agent, env_id: str, episodes: int = EPISODES, seed: int = 0,
         SpecMismatch: the agent cannot play this environment. UnknownName: no such environment.
     """
     played = play(agent, env_id, episodes, seed, greedy)
-    scored: dict[str, Any] = (
-        {"greedy_returns": tuple(played.returns.tolist()), "greedy_win_rate": played.win_rate}
-        if greedy
-        else {"stochastic_returns": tuple(played.returns.tolist()), "stochastic_win_rate": played.win_rate}
-    )
+    kind = "greedy" if greedy else "stochastic"
+    scored: dict[str, Any] = {
+        f"{kind}_returns": tuple(played.returns.tolist()),
+        f"{kind}_win_rate": played.win_rate,
+        f"{kind}_lengths": tuple(played.lengths.tolist()),
+    }
     return Result(
         agent=agent.name,
         preset=agent.preset,

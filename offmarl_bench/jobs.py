@@ -158,7 +158,8 @@ def _stored(job: Job, facts: Mapping[str, Any]) -> Result | None:
         return None
     if any(getattr(old, name) != value for name, value in facts.items() if name != "command"):
         return None
-    return old if len(old.greedy_returns) == len(old.stochastic_returns) == job.episodes else None
+    counts = {len(x) for x in (old.greedy_returns, old.greedy_lengths, old.stochastic_returns, old.stochastic_lengths)}
+    return old if counts == {job.episodes} else None
 
 
 def train_job(job: Job) -> Path | Failed:
@@ -200,6 +201,8 @@ def _score(job: Job, facts: Mapping[str, Any]) -> Result:
         stochastic_returns=tuple(sampled.returns.tolist()),
         greedy_win_rate=best.win_rate,
         stochastic_win_rate=sampled.win_rate,
+        greedy_lengths=tuple(best.lengths.tolist()),
+        stochastic_lengths=tuple(sampled.lengths.tolist()),
         curve=tuple(read_curve(job.run_dir)),
     )
     save_result(result, results_dir(job.played_in))

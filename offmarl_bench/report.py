@@ -42,6 +42,8 @@ class Cell:
     sampled: Spread | None
     wins: float | None
     """Percent of greedy episodes won."""
+    steps: float | None
+    """Mean length of greedy episodes; None if a result does not say."""
     score: float | None
     """Greedy mean, normalised: random 0, expert 100, not clamped."""
     interval: tuple[float, float] | None
@@ -64,6 +66,11 @@ class Row:
     paper_behavior: float | None
     cells: tuple[Cell | None, ...]
     """One per column of the report."""
+
+    @property
+    def lengths_vary(self) -> bool:
+        """Whether there are greedy episodes of different lengths; on a map that always lasts the same, never."""
+        return len({n for cell in self.cells if cell is not None for r in cell.results for n in r.greedy_lengths}) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +155,7 @@ def _cell(results: Sequence[Result], paper: tuple[float, float] | None) -> Cell:
     means = [r.mean for r in results]
     sampled = [r.stochastic_mean for r in results if r.stochastic_mean is not None]
     wins = [r.greedy_win_rate for r in results if r.greedy_win_rate is not None]
+    lengths = [n for r in results for n in r.greedy_lengths]
     scores = [s for r in results if (s := r.normalised(r.mean)) is not None]
     generator = np.random.default_rng(BOOTSTRAP_SEED)
     return Cell(
@@ -155,6 +163,7 @@ def _cell(results: Sequence[Result], paper: tuple[float, float] | None) -> Cell:
         greedy=mean_std(means),
         sampled=mean_std(sampled) if sampled else None,
         wins=PERCENT * float(np.mean(wins)) if wins else None,
+        steps=float(np.mean(lengths)) if all(r.greedy_lengths for r in results) else None,
         score=float(np.mean(scores)) if scores else None,
         interval=bootstrap_interval([means], generator) if len(means) > 1 else None,
         paper=paper,
@@ -219,6 +228,8 @@ def _notes(report: Report, table: PaperTable) -> list[str]:
         "* best of its row; ~ its 95 % bootstrap interval over seeds overlaps that of the best",
         "score: greedy return with uniformly random play = 0 and the pool's best policy = 100, never clamped",
     ]
+    if any(row.lengths_vary for row in rows):
+        notes.append("steps: mean length of greedy episodes")
     if report.aggregates:
         notes.append(
             f"IQM: interquartile mean of the normalised scores over the {report.aggregates[0].datasets} dataset(s) "

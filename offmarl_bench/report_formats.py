@@ -173,7 +173,7 @@ def records(report: Report) -> list[dict[str, Any]]:
                     "greedy_high": cell.interval[1] if cell.interval else None,
                     "sampled_mean": cell.sampled[0] if cell.sampled else None,
                     "sampled_std": cell.sampled[1] if cell.sampled else None,
-                    "score": cell.score, "win_percent": cell.wins, "mark": cell.mark,
+                    "score": cell.score, "win_percent": cell.wins, "steps": cell.steps, "mark": cell.mark,
                     "paper_real_game_mean": cell.paper[0] if cell.paper else None,
                     "paper_real_game_std": cell.paper[1] if cell.paper else None,
                     "paper_real_game_behavior": row.paper_behavior,

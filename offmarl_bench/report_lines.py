@@ -59,6 +59,7 @@ def lines(row: Row) -> list[Line]:
         Line("", "sampled", ("", *each(lambda c: spread(c.sampled)))),
         Line("", "score", (number(row.behavior_score), *each(lambda c: number(c.score)))),
         Line("", "won %", ("", *each(lambda c: number(c.wins)))),
+        Line("", "steps", ("", *each(lambda c: number(c.steps) if row.lengths_vary else ""))),
         Line("", "paper†", (number(row.paper_behavior), *each(lambda c: spread(c.paper)))),
     ]
     return [found[0], *(line for line in found[1:] if any(line.texts))]

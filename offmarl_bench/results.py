@@ -26,7 +26,7 @@ class Result:
     """The score of one trained agent (one seed).
 
     Raises:
-        FormatError: no episodes at all, or a negative count.
+        FormatError: no episodes at all, a negative count, or lengths that are not one for each return.
     """
 
     agent: str
@@ -55,6 +55,9 @@ class Result:
     greedy_win_rate: float | None = None
     """Part of the greedy episodes won, where the environment knows victory."""
     stochastic_win_rate: float | None = None
+    greedy_lengths: tuple[int, ...] = field(default=(), metadata=LATER)
+    """Time steps of each greedy episode, in the order of the returns; results of older versions have none."""
+    stochastic_lengths: tuple[int, ...] = field(default=(), metadata=LATER)
     random_reference: float | None = None
     """Mean return of uniformly random play, from the dataset: normalised score 0."""
     expert_reference: float | None = None
@@ -79,6 +82,15 @@ class Result:
             raise FormatError(f"result of {self.agent!r}: it has no episodes; evaluate at least one")
         if (self.updates or 0) < 0 or (self.train_seconds or 0) < 0 or min(self.seed, self.evaluation_seed) < 0:
             raise FormatError(f"result of {self.agent!r}: seeds, updates and seconds are counted from 0")
+        for kind, returns, lengths in (
+            ("greedy", self.greedy_returns, self.greedy_lengths),
+            ("stochastic", self.stochastic_returns, self.stochastic_lengths),
+        ):
+            if lengths and (len(lengths) != len(returns) or min(lengths) < 1):
+                raise FormatError(
+                    f"result of {self.agent!r}: {kind}_lengths: expected {len(returns)} numbers of steps from 1 on, "
+                    "one for each return"
+                )
 
     @property
     def mean(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from offmarl_bench.agent import Agent, Policy
 from offmarl_bench.envs import lanes_of, make_env
@@ -29,6 +29,7 @@ class Played(NamedTuple):
 
     returns: Float64[np.ndarray, " E"]
     win_rate: float | None
+    lengths: Int[np.ndarray, " E"]
 
 
 def curve_point(agent: Agent, env_id: str, seed: int) -> float:
@@ -70,12 +71,14 @@ def play(agent: Scored, env_id: str, episodes: int, seed: int, greedy: bool, *, 
                 f"({name} = {theirs!r}); evaluate it where it was trained"
             )
     policy, generator = agent.policy(greedy=greedy), seeded(seed, purpose)
-    returns, won = [], []
+    returns, lengths, won = [], [], []
     with one_thread():
         for first in range(0, episodes, lanes):
             seeds = episode_seeds(seed, purpose, first, min(lanes, episodes - first))
             played = rollout(env, policy, seeds, generator)
             returns.append(played.returns)
+            lengths.append(played.lengths)
             if WON in played.info:
                 won.append(played.info[WON].astype(bool))
-    return Played(np.concatenate(returns), float(np.concatenate(won).mean()) if won else None)
+    wins = float(np.concatenate(won).mean()) if won else None
+    return Played(np.concatenate(returns), wins, np.concatenate(lengths))

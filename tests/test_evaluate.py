@@ -68,6 +68,7 @@ def test_evaluate_is_reproducible_and_says_what_was_played() -> None:
     assert one.greedy_returns != other.greedy_returns
     assert (len(one.greedy_returns), one.stochastic_returns, one.backend, one.env_id) == (8, (), "toy-1", "toy/signals")
     assert one.greedy_win_rate is None, "this environment knows no victory"
+    assert one.greedy_lengths == (SPEC.horizon,) * 8, "this environment always lasts the same"
     sampled = evaluate(agent, "toy/signals", episodes=8, seed=0, greedy=False)
     assert (sampled.greedy_returns, len(sampled.stochastic_returns)) == ((), 8)
     assert sampled == evaluate(agent, "toy/signals", episodes=8, seed=0, greedy=False)

@@ -265,6 +265,8 @@ KINDS: dict[str, tuple[Spoil, str]] = {
     "claim about nothing": (changed("submission.json", claims={}), r"claims are about \[\]"),
     "impossible returns": (in_results(greedy_returns=[1e300] * 32), "returns of at most 1e"),
     "impossible wins": (in_results(greedy_win_rate=0.51), "0.51 is no number of wins out of 32"),
+    "impossible lengths": (in_results(greedy_lengths=[10**9] * 32), "1000000000 steps, an episode has at most"),
+    "lengths of other episodes": (in_results(greedy_lengths=[3]), "expected 32 numbers of steps"),
     "settings that were not run": (in_results(budget=15_000), "but settings, budget and data make"),
     "seeds of two experiments": (changed(RESULT, updates=99), "updates differs between the seeds"),
     "enormous setting": (setting("hidden", 10**9), "'hidden' is 1000000000; nothing larger"),

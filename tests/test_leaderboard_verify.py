@@ -87,6 +87,13 @@ def test_a_small_gain_on_every_seed_is_caught_by_all_seeds_together(bundle: Path
     assert together[0].claimed - together[0].replayed == pytest.approx(0.45, abs=0.2)
 
 
+def test_episodes_that_were_shorter_than_claimed_are_caught(bundle: Path) -> None:
+    claim(bundle, 0, greedy_lengths=[n - 1 for n in first(bundle).greedy_lengths])
+    verdict = judged(bundle)
+    assert verdict.state == DIFFERS
+    assert {(c.seed, c.play, c.measure) for c in verdict.details if not c.agrees} >= {(0, "greedy", "steps")}
+
+
 def test_lucky_episodes_alone_are_caught(bundle: Path) -> None:
     """Nothing is invented, but only the better half of the episodes is reported, twice."""
     for seed, result in enumerate(read_bundle(bundle).results.values()):
@@ -149,7 +156,7 @@ def test_what_cannot_be_checked_is_self_reported_and_says_why(bundle: Path, spoi
         elif spoil == "engine":
             claim(bundle, seed, backend="toy-0")
         else:
-            claim(bundle, seed, greedy_returns=list(result.greedy_returns[:16]))
+            claim(bundle, seed, greedy_returns=list(result.greedy_returns[:16]), greedy_lengths=[])
     verdict = judged(bundle)
     assert verdict.state == SELF_REPORTED
     assert reasons[spoil] in verdict.reason

@@ -88,6 +88,22 @@ def test_the_text_report_by_hand() -> None:
     ]
 
 
+def test_lengths_are_shown_where_they_vary() -> None:
+    stalling = a_result(1.0, agent="sit", greedy_lengths=(120, 120))
+    assert "steps" not in render(build_report([stalling])), "every episode is as long"
+    text = render(build_report([stalling, a_result(2.0, greedy_lengths=(40, 81))]))
+    assert "      steps                 60.5     120.0" in text.splitlines()
+    assert "  steps: mean length of greedy episodes" in text.splitlines()
+    with_old = json.loads(render(build_report([a_result(greedy_lengths=(40, 81)), a_result(agent="sit")]), "json"))
+    assert [cell["steps"] for cell in with_old["cells"]] == [60.5, None], "a result of before lengths were stored"
+
+
+@pytest.mark.parametrize("lengths", [(3,), (3, 0), (1, 2, 3)])
+def test_lengths_are_one_for_each_return(lengths: tuple[int, ...]) -> None:
+    with pytest.raises(FormatError, match="greedy_lengths: expected 2 numbers of steps"):
+        a_result(greedy_lengths=lengths)
+
+
 def test_fewer_seeds_than_the_paper_is_a_warning_and_one_seed_has_no_deviation() -> None:
     text = render(build_report([a_result(4.0)]))
     assert "! BC on smac/2s3z/low-v1: 1 of 5 seeds" in text

@@ -81,4 +81,6 @@ def everywhere(bundle: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def replay_here(directory: Path, orders: Mapping[str, Order]) -> dict[str, Replayed]:
     """``leaderboard.replay.replay`` without a process of its own: quick."""
     found = carry_out(directory / "policies", dict(orders))
-    return {k: Replayed(returns=tuple(v["returns"]), wins=v["wins"]) for k, v in found.items()}
+    return {
+        k: Replayed(returns=tuple(v["returns"]), wins=v["wins"], lengths=tuple(v["lengths"])) for k, v in found.items()
+    }

@@ -128,6 +128,17 @@ def test_what_is_finished_is_neither_trained_nor_played_again(data: str, monkeyp
     assert [r.greedy_returns[:8] for r in more] == [r.greedy_returns for r in first], "only scored again"
 
 
+def test_a_result_of_before_lengths_were_kept_is_scored_again_but_not_trained(
+    data: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(data)
+    for result in first:
+        save_result(replace(result, greedy_lengths=(), stochastic_lengths=()))
+    monkeypatch.delattr(offmarl_bench.jobs, "train")
+    assert run(data) == first
+    assert load_results() == first
+
+
 def test_other_settings_are_other_runs(data: str) -> None:
     run(data, seeds=[0])
     run(data, seeds=[0], budget=61)

@@ -99,13 +99,14 @@ class Chooser:
         features, own = self.critic.net.step(x, own)
         made, theirs = self.generator.net.step(x, theirs)
         decoding = made.chunk(2, -1)[1]
+        rows = x.shape[0]  # not len(x), which is a constant to whoever traces this
         actions = self.perturb(
-            decoding, self.generator.decode(decoding, self.latents.unsqueeze(1).expand(-1, len(x), -1))
+            decoding, self.generator.decode(decoding, self.latents.unsqueeze(1).expand(-1, rows, -1))
         )
         if ids is not None:  # padded components are 0 wherever the critic learns, too
             actions = only_real(actions, self.real[ids])
         best = self.critic.value(features, actions).argmax(0)
-        chosen = actions[best, torch.arange(len(best), device=best.device)]
+        chosen = actions[best, torch.arange(rows, device=best.device)]
         return before_tanh(chosen), torch.cat([own, theirs], -1)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from offmarl_bench.errors import FormatError
-from offmarl_bench.records import read_record
+from offmarl_bench.records import LATER, read_record
 from offmarl_bench.results import Result, load_result
 
 SUBMISSION = "submission.json"
@@ -86,9 +86,13 @@ class PolicyRecord:
     sha256: str
     """Of that file."""
     epsilon: float = 0.0
-    """Graphs only: the share of uniform choices in sampled play."""
+    """Graphs of discrete actions: the share of uniform choices in sampled play."""
     softmax: bool = True
-    """Graphs only: sampled play draws from the softmax of the outputs; False: it is greedy but for ``epsilon``."""
+    """Graphs of discrete actions: sampled play draws from the softmax of the outputs; False: it is greedy but for
+    ``epsilon``."""
+    noise: float | None = field(default=None, metadata=LATER)
+    """Graphs of continuous actions: sampled play adds N(0, noise²) to the greedy action; None: it draws from the
+    graph's own distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

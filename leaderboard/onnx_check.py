@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leaderboard.onnx_interface import INPUTS, MAX_HIDDEN, OPSET_LEAST, OUTPUTS, TYPES, expected_shapes
+from leaderboard.onnx_interface import MAX_HIDDEN, OPSET_LEAST, inputs, outputs
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.types import EnvSpec
 
@@ -23,16 +23,17 @@ MAX_NODES = 2000
 MAX_IR_VERSION = 13
 NAME = re.compile(r"[A-Za-z0-9_.:/@ -]{0,200}")
 OPERATORS = frozenset((
-    "Abs", "Add", "And", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat",
-    "Constant", "ConstantOfShape", "Conv", "Cos", "CumSum", "Div", "Dropout", "Einsum", "Elu", "Equal", "Erf",
-    "Exp", "Expand", "Flatten", "Floor", "GRU", "Gather", "GatherElements", "GatherND", "Gelu", "Gemm", "Greater",
-    "GreaterOrEqual", "GroupNormalization", "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LSTM",
-    "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log", "LogSoftmax", "MatMul", "Max", "MaxPool",
-    "Mean", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "OneHot", "Or", "Pad", "Pow", "Range", "Reciprocal",
-    "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "RNN",
-    "Round", "ScatterElements", "ScatterND", "Selu", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice", "Softmax",
-    "Softplus", "Softsign", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Tile", "TopK", "Transpose", "Trilu",
-    "Unsqueeze", "Where", "Xor",
+    "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "Asin", "Asinh", "Atan", "Atanh", "AveragePool",
+    "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv", "Cos", "Cosh",
+    "CumSum", "Div", "Dropout", "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "Flatten", "Floor", "Gather",
+    "GatherElements", "GatherND", "Gelu", "Gemm", "Greater", "GreaterOrEqual", "GroupNormalization", "GRU",
+    "HardSigmoid", "HardSwish", "Identity", "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Less",
+    "LessOrEqual", "Log", "LogSoftmax", "LSTM", "MatMul", "Max", "MaxPool", "Mean", "Min", "Mish", "Mod", "Mul",
+    "Neg", "Not", "OneHot", "Or", "Pad", "Pow", "Range", "Reciprocal", "ReduceL2", "ReduceMax", "ReduceMean",
+    "ReduceMin", "ReduceProd", "ReduceSum", "Relu", "Reshape", "RNN", "Round", "ScatterElements", "ScatterND",
+    "Selu", "Shape", "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "Softmax", "Softplus", "Softsign",
+    "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tan", "Tanh", "Tile", "TopK", "Transpose", "Trilu", "Unsqueeze",
+    "Where", "Xor",
 ))  # fmt: skip
 """Arithmetic and reordering. No loops, branches, random numbers, sequences, text or training."""
 
@@ -106,17 +107,18 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
 def _check_interface(graph: onnx.GraphProto, spec: EnvSpec, where: Path) -> None:
     from onnx import helper
 
-    for kind, found, names in (("inputs", graph.input, INPUTS), ("outputs", graph.output, OUTPUTS)):
-        if tuple(v.name for v in found) != names:
+    ports = inputs(spec) | outputs(spec)
+    for kind, found, names in (("inputs", graph.input, inputs(spec)), ("outputs", graph.output, outputs(spec))):
+        if [v.name for v in found] != list(names):
             given = [v.name[:20] for v in found][:8]
             raise FormatError(f"{where}: {kind} are {given!r}, expected {', '.join(names)} in this order")
-    shapes, widths = expected_shapes(spec), set[int | None]()
+    widths = set[int | None]()
     for value in (*graph.input, *graph.output):
         kind = value.type.tensor_type.elem_type
-        wanted, found = shapes[value.name], _shape(value)
+        wanted, found = ports[value.name].shape, _shape(value)
         named = helper.tensor_dtype_to_np_dtype(kind).name if kind in helper.get_all_tensor_dtypes() else "none"
-        if named != TYPES[value.name]:
-            raise FormatError(f"{where}: {value.name} has type {named}, expected {TYPES[value.name]}")
+        if named != ports[value.name].dtype:
+            raise FormatError(f"{where}: {value.name} has type {named}, expected {ports[value.name].dtype}")
         fits = len(found) == len(wanted) and all(w is None or f == w for f, w in zip(found, wanted, strict=True))
         if not fits or found[0] is not None:
             raise FormatError(
@@ -143,8 +145,6 @@ def check_graph(path: Path, spec: EnvSpec) -> int:
     Raises:
         FormatError: what is wrong. OffmarlError: onnx is not installed.
     """
-    if not spec.discrete:
-        raise FormatError(f"{path}: {spec.id} has continuous actions, for which graphs are not defined yet")
     model = _model(path)
     if not 1 <= model.ir_version <= MAX_IR_VERSION:
         raise FormatError(f"{path}: IR version {model.ir_version}, expected at most {MAX_IR_VERSION}")

@@ -6,28 +6,49 @@ can see another's observation: play is decentralised by construction, whatever t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from offmarl_bench.types import EnvSpec
 
 OPSET = 18
 """Opset of the graphs that are made here; any from ``OPSET_LEAST`` on is played."""
 OPSET_LEAST = 13
-
-INPUTS = ("obs", "legal", "last_action", "agent", "hidden")
-"""(K, O) float32; (K, A) bool; (K,) int64, −1 before the first step; (K,) int64; (K, H) float32, 0 at the start."""
-OUTPUTS = ("logits", "next_hidden")
-"""(K, A) float32, any finite number for illegal actions; (K, H) float32."""
-TYPES = {
-    "obs": "float32", "legal": "bool", "last_action": "int64", "agent": "int64", "hidden": "float32",
-    "logits": "float32", "next_hidden": "float32",
-}  # fmt: skip
 MAX_HIDDEN = 4096
 """Numbers of memory an agent may have."""
 
+ROWS: int | None = None
+WIDTH: int | None = None
+"""Sizes that the graph chooses: any number of rows must do, the memory has one width."""
 
-def expected_shapes(spec: EnvSpec) -> dict[str, tuple[int | None, ...]]:
-    """Shape of every input and output for an environment; None: any number of rows, or the memory's width."""
-    rows: int | None = None
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One input or output."""
+
+    dtype: str
+    shape: tuple[int | None, ...]
+    """None: any number of rows, or the memory's width."""
+
+
+def inputs(spec: EnvSpec) -> dict[str, Port]:
+    """What a graph is given, in this order: K agents' observations, what they may do, did, who they are, memories.
+
+    ``legal`` is there for discrete actions only. Before the first step ``last_action`` is −1 (discrete) or 0
+    (continuous), and ``hidden`` is 0.
+    """
+    legal = {"legal": Port("bool", (ROWS, spec.A))} if spec.discrete else {}
+    last = Port("int64", (ROWS,)) if spec.discrete else Port("float32", (ROWS, spec.A))
     return {
-        "obs": (rows, spec.O), "legal": (rows, spec.A), "last_action": (rows,), "agent": (rows,),
-        "hidden": (rows, None), "logits": (rows, spec.A), "next_hidden": (rows, None),
+        "obs": Port("float32", (ROWS, spec.O)), **legal, "last_action": last, "agent": Port("int64", (ROWS,)),
+        "hidden": Port("float32", (ROWS, WIDTH)),
     }  # fmt: skip
+
+
+def outputs(spec: EnvSpec) -> dict[str, Port]:
+    """What a graph answers, in this order: its decision and the new memories.
+
+    Discrete: ``logits``, a number per action, any finite one where illegal. Continuous: ``mean`` and ``log_std`` of a
+    normal distribution before tanh; greedy play is tanh(mean).
+    """
+    said = ("logits",) if spec.discrete else ("mean", "log_std")
+    return {**{name: Port("float32", (ROWS, spec.A)) for name in said}, "next_hidden": Port("float32", (ROWS, WIDTH))}

@@ -30,6 +30,8 @@ from offmarl_bench.results import Result
 SUFFIXES = {"agent": WEIGHTS_SUFFIX, "onnx": ONNX_SUFFIX}
 MAX_SETTING = 10**7
 """No setting that is a whole number is larger: widths and counts, all of which cost memory or time."""
+MAX_NOISE = 2.0
+"""Actions are in [−1, 1]: more noise than their range is no play of anybody's."""
 MAX_POINTS = 1000
 """Of a training curve."""
 
@@ -90,6 +92,8 @@ def _check_record(record: PolicyRecord, result: Result, path: Path, *, trust: bo
         raise FormatError(f"{where}: spec is not that of {spec.id} as it is here; train on the present version")
     if not 0 <= record.epsilon <= 1:
         raise FormatError(f"{where}: epsilon is {record.epsilon}, expected a number from 0 to 1")
+    if record.noise is not None and not 0 <= record.noise <= MAX_NOISE:
+        raise FormatError(f"{where}: noise is {record.noise}, expected null or a number from 0 to {MAX_NOISE}")
     if record.kind == "agent":
         check_agent_name(record.agent, where, trust=trust)
         settings_of(record.config, record.agent, where)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard.bundle import POLICIES, PolicyRecord
+from leaderboard.onnx_continuous import OnnxContinuousPolicy
 from leaderboard.onnx_policy import OnnxPolicy
 from leaderboard.policies_check import settings_of
 from offmarl_bench.agent import Agent, Policy
@@ -65,9 +66,12 @@ class Graph:
     path: Path
     epsilon: float
     softmax: bool
+    noise: float | None
 
     def policy(self, greedy: bool = True) -> Policy:
         """See Agent."""
+        if not self.spec.discrete:
+            return OnnxContinuousPolicy(self.path, self.spec, greedy=greedy, noise=self.noise)
         return OnnxPolicy(self.path, self.spec, greedy=greedy, epsilon=self.epsilon, softmax=self.softmax)
 
 
@@ -80,7 +84,7 @@ def load_policy(path: Path) -> Agent | Graph:
     record = read_record(PolicyRecord, path)
     spec, weights = EnvSpec.from_json(record.spec), path.with_name(record.weights)
     if record.kind == "onnx":
-        return Graph(record.agent, spec, weights, record.epsilon, record.softmax)
+        return Graph(record.agent, spec, weights, record.epsilon, record.softmax, record.noise)
     cls: type[Agent] = resolve("agents", record.agent)
     agent = cls(spec, settings_of(record.config, record.agent, str(path)))
     agent.name, agent.preset = record.agent, record.preset

@@ -169,7 +169,7 @@ def write_policy(folder: Path, stem: str, agent: Agent, result: Result, form: st
     """
     suffix = WEIGHTS_SUFFIX if form == "weights" else ONNX_SUFFIX
     path = folder / POLICIES / f"{stem}{suffix}"
-    epsilon, softmax = 0.0, True
+    how: dict[str, Any] = {}
     if form == "weights":
         write_tensors(path, agent.policy_state(), {"agent": agent.name})
     elif graph is not None:
@@ -177,11 +177,11 @@ def write_policy(folder: Path, stem: str, agent: Agent, result: Result, form: st
     else:
         exported = export_policy(agent)
         write_atomic(path, exported.graph)
-        epsilon, softmax = exported.epsilon, exported.softmax
+        how = {"epsilon": exported.epsilon, "softmax": exported.softmax, "noise": exported.noise}
     record = PolicyRecord(
         kind="agent" if form == "weights" else "onnx", agent=result.agent, preset=result.preset, config=result.config,
         spec=agent.spec.to_json(), dataset=result.dataset, seed=result.seed, weights=path.name,
-        sha256=file_hash(path), epsilon=epsilon, softmax=softmax,
+        sha256=file_hash(path), **how,
     )  # fmt: skip
     write_record(folder / POLICIES / f"{stem}.json", record)
 

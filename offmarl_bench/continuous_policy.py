@@ -14,6 +14,7 @@ from torch import Tensor
 from offmarl_bench.continuous import (
     DETERMINISTIC,
     ContinuousActor,
+    TanhGaussian,
     clipped_normal_log_prob,
     only_real,
     real_components,
@@ -31,6 +32,28 @@ def _deviation(noise: float, greedy: bool) -> float:
     if noise and not greedy:
         raise FormatError(f"noise is {noise!r} on top of sampled play, which explores by itself; use greedy=True")
     return noise
+
+
+Drawn = tuple[Float64[Tensor, "B N A"], Float64[Tensor, "B N"]]
+"""Actions and the logarithm of the probability of what was drawn."""
+
+
+def _normal(like: Tensor, generator: np.random.Generator) -> Float64[Tensor, "B N A"]:
+    return torch.from_numpy(generator.standard_normal(tuple(like.shape)))
+
+
+def explored(
+    mean: Float64[Tensor, "B N A"], noise: float, real: Bool[Tensor, "N A"], generator: np.random.Generator
+) -> Drawn:
+    """Greedy actions with N(0, noise²) added and clipped to [−1, 1]; the generator is not touched where noise is 0."""
+    drawn = (mean + noise * _normal(mean, generator)).clamp(-1.0, 1.0) if noise else mean
+    action = only_real(drawn, real)
+    return action, clipped_normal_log_prob(action, mean, noise, real)
+
+
+def sampled(law: TanhGaussian, real: Bool[Tensor, "N A"], generator: np.random.Generator) -> Drawn:
+    """Draws from actors' own distributions."""
+    return tanh_sample(law, _normal(law.mean, generator), real)
 
 
 class ContinuousSlotPolicy(Slots):
@@ -108,22 +131,11 @@ class ContinuousSlotPolicy(Slots):
     ) -> tuple[Float32[np.ndarray, "B N A"], Float32[np.ndarray, "B N"]]:
         """See Policy: float32 actions and log-probabilities; ``legal`` is not looked at."""
         raw = self._outputs(obs).double()
-        a, shape = self.spec.A, (*raw.shape[:2], self.spec.A)
         if self.greedy:
-            mean = torch.tanh(raw[..., :a])
-            drawn = mean
-            if self.noise:
-                drawn = (mean + self.noise * self._normal(shape, generator)).clamp(-1.0, 1.0)
-            action = only_real(drawn, self._real)
-            logprob = clipped_normal_log_prob(action, mean, self.noise, self._real)
-        else:
-            law = self.actors[0].law(raw)  # all actors are of one kind, so any of them can read
-            action, logprob = tanh_sample(law, self._normal(shape, generator), self._real)
+            mean = torch.tanh(raw[..., : self.spec.A])
+            action, logprob = explored(mean, self.noise, self._real, generator)
+        else:  # all actors are of one kind, so any of them can read
+            action, logprob = sampled(self.actors[0].law(raw), self._real, generator)
         done = action.float()
-        self._last = done.view(-1, a)
+        self._last = done.view(-1, self.spec.A)
         return done.numpy(), logprob.float().numpy()
-
-    @staticmethod
-    def _normal(shape: tuple[int, ...], generator: np.random.Generator) -> Tensor:
-        drawn: Float64[np.ndarray, "B N A"] = generator.standard_normal(shape)
-        return torch.from_numpy(drawn)

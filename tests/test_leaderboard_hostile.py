@@ -281,6 +281,7 @@ KINDS: dict[str, tuple[Spoil, str]] = {
     "policy of another seed": (changed(POLICY, seed=1), "seed is not that of"),
     "other sizes": (lambda b: edit(b / POLICY, lambda p: p["spec"].update(O=7)), "spec is not that of toy/signals"),
     "impossible epsilon": (changed(POLICY, epsilon=2.0), "epsilon is 2.0"),
+    "impossible noise": (changed(POLICY, noise=1e300), r"noise is 1e\+300, expected null or a number from 0 to 2.0"),
     "pickle": (pickled, "not a safetensors file"),
     "header without end": (long_header, "its header claims 4611686018427387904 bytes"),
     "overlapping tensors": (weights(overlapping), "tensors overlap or leave a gap"),

@@ -11,13 +11,17 @@ import pytest
 from onnx import TensorProto, helper
 
 from leaderboard.onnx_check import MAX_NODES, check_graph
+from leaderboard.onnx_continuous import OnnxContinuousPolicy
 from leaderboard.onnx_export import export_policy
-from leaderboard.onnx_interface import INPUTS
+from leaderboard.onnx_interface import inputs
 from leaderboard.onnx_policy import OnnxPolicy
+from leaderboard.replay import load_policy
+from leaderboard.submit import write_policy
 from offmarl_bench.agent import make_agent
 from offmarl_bench.envs import make_env
 from offmarl_bench.envs.toy import SPECS
 from offmarl_bench.errors import FormatError, OffmarlError, SpecMismatch
+from offmarl_bench.evaluation import evaluate
 from offmarl_bench.policies import UniformPolicy
 from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds, generator
@@ -37,13 +41,13 @@ def model(
     kind: int = F,
 ) -> Model:
     """The smallest policy: the first A numbers of the observation are the outputs."""
-    inputs = [
+    taken = [
         helper.make_tensor_value_info(name, dtype, shape)
         for name, dtype, shape in zip(
-            INPUTS, (F, B, I, I, F), ([rows, o], [rows, SPEC.A], [rows], [rows], [rows, width]), strict=True
+            inputs(SPEC), (F, B, I, I, F), ([rows, o], [rows, SPEC.A], [rows], [rows], [rows, width]), strict=True
         )
     ]
-    outputs = [
+    given = [
         helper.make_tensor_value_info("logits", kind, [rows, SPEC.A]),
         helper.make_tensor_value_info("next_hidden", F, [rows, width]),
     ]
@@ -52,7 +56,7 @@ def model(
         helper.make_node("Slice", ["obs", "from", "to", "axis"], ["logits"]),
         helper.make_node("Identity", ["hidden"], ["next_hidden"]),
     ]
-    graph = helper.make_graph(nodes, "policy", inputs, outputs, cut)
+    graph = helper.make_graph(nodes, "policy", taken, given, cut)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
 
 
@@ -95,6 +99,48 @@ def test_an_exported_agent_plays_the_same_games(name: str, tmp_path: Path) -> No
         for a, b in zip(theirs.episodes or [], ours.episodes or [], strict=True):
             np.testing.assert_array_equal(a.actions, b.actions)
     assert (exported.epsilon, exported.softmax) == ((0.0, True) if name == "sit" else (0.05, False))
+
+
+TARGET = SPECS["target"]
+
+
+@pytest.mark.parametrize(
+    ("name", "noise"),
+    [("sit", None), ("bc", None), ("icq", None), ("macql", None), ("mabcq", 0.1), ("facmac", 0.1)],
+)
+def test_an_exported_agent_of_continuous_actions_plays_the_same_games(
+    name: str, noise: float | None, tmp_path: Path
+) -> None:
+    """bc, icq, macql and sit draw from a distribution of their own; mabcq (two memories) and facmac add noise."""
+    agent = make_agent(name, TARGET, seed=3)
+    shaken(agent)
+    exported = export_policy(agent)
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(exported.graph)
+    assert exported.noise == noise
+    env, seeds = make_env(TARGET.id, 16), episode_seeds(0, "evaluate", 0, 16)
+    for greedy in (True, False):
+        graph = OnnxContinuousPolicy(path, TARGET, greedy=greedy, noise=exported.noise)
+        theirs = rollout(env, agent.policy(greedy), seeds, generator(0, "evaluate"), record=True)
+        ours = rollout(env, graph, seeds, generator(0, "evaluate"), record=True)
+        for a, b in zip(theirs.episodes or [], ours.episodes or [], strict=True):
+            np.testing.assert_allclose(a.actions, b.actions, atol=1e-5)
+            assert a.behavior_logprob is not None
+            assert b.behavior_logprob is not None
+            np.testing.assert_allclose(a.behavior_logprob, b.behavior_logprob, atol=1e-3)
+        assert np.ptp([e.actions for e in theirs.episodes or []]) > 0.01, "nothing was compared"
+
+
+def test_a_submitted_graph_is_replayed_by_how_its_record_says_it_plays(tmp_path: Path) -> None:
+    agent = make_agent("facmac", TARGET)
+    result = evaluate(agent, TARGET.id, episodes=2)
+    (tmp_path / "policies").mkdir()
+    write_policy(tmp_path, "mine", agent, result, "onnx")
+    graph = load_policy(tmp_path / "policies/mine.json")
+    sampled, greedy = graph.policy(greedy=False), graph.policy()
+    assert isinstance(sampled, OnnxContinuousPolicy)
+    assert isinstance(greedy, OnnxContinuousPolicy)
+    assert (sampled.noise, greedy.noise) == (0.1, 0.0)
 
 
 def test_no_agent_can_see_another(tmp_path: Path) -> None:
@@ -213,7 +259,7 @@ def test_what_is_no_graph_at_all_is_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(FormatError, match=r"cannot be read as an ONNX graph|IR version 0|operator sets \[\]"):
             check_graph(path, SPEC)
-    with pytest.raises(FormatError, match="continuous actions, for which graphs are not defined yet"):
+    with pytest.raises(FormatError, match=r"inputs are .*'legal'.*, expected obs, last_action, agent, hidden in this"):
         check_graph(stored(tmp_path, model()), SPECS["target"])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from offmarl_bench.bench_train import bench_train, players
+from offmarl_bench.cli.bench import three_digits
 
 
 def test_every_phase_has_its_rows() -> None:
@@ -21,3 +22,7 @@ def test_who_cannot_play_is_not_measured_unless_asked_for() -> None:
     assert {"bc", "icq", "mabcq", "macql", "sit"} <= {*discrete} & {*continuous}
     assert ("qmix" in discrete, "facmac" in discrete) == (True, False)
     assert ("qmix" in continuous, "facmac" in continuous) == (False, True)
+
+
+def test_the_table_shows_an_update_of_milliseconds_as_well_as_a_million_steps() -> None:
+    assert [three_digits(x) for x in (0.01071, 0.5, 42.14, 826159.4)] == ["0.0107", "0.5", "42.1", "826,159"]

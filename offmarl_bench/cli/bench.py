@@ -25,12 +25,19 @@ def _env_id(map_name: str) -> str:
     return map_name if "/" in map_name else f"smac/{map_name}"
 
 
+def three_digits(value: float) -> str:
+    """Steps a second and seconds an update side by side: 826,159 and 0.0247."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def _print(rows: Sequence[Measurement], as_json: bool) -> None:
     if as_json:
         for row in rows:
             click.echo(json.dumps(row.to_json()))
         return
-    table = [(r.bench, r.case, r.value, r.unit, r.threads, r.seconds) for r in rows]
+    shown = [three_digits(r.value) for r in rows]
+    width = max(map(len, shown), default=0)
+    table = [(r.bench, r.case, s.rjust(width), r.unit, r.threads, r.seconds) for r, s in zip(rows, shown, strict=True)]
     click.echo(text_table(("bench", "case", "value", "unit", "threads", "seconds"), table))
 
 

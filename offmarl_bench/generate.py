@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 SIGNATURE_FILE = "signature.json"
 PARTS = ".parts"
 MERGED = "merged.h5"
-DECIDING = ("offmarl-bench", "numpy", "torch", "numba", "mujoco", "mpe2")
+DECIDING = ("offmarl-bench", "numpy", "torch", "numba", "mujoco", "mpe2", "gymnasium-robotics")
 """Packages whose version can change what is played: shards made with others are not mixed."""
 CUSTOM = "custom"
 

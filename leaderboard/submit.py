@@ -16,7 +16,6 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ from offmarl_bench.atomic import write_atomic
 from offmarl_bench.checkpoint import write_tensors
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.home import runs_dir
-from offmarl_bench.ids import parse_dataset_id
+from offmarl_bench.ids import newest_among
 from offmarl_bench.logs import read_log
 from offmarl_bench.records import write_record
 from offmarl_bench.report import one_run
@@ -104,7 +103,7 @@ def chosen_results(
     groups: dict[str, list[Result]] = defaultdict(list)
     for r in mine:
         groups[r.dataset or ""].append(r)
-    wanted = [_versioned(d, groups) for d in datasets] or sorted(groups)
+    wanted = [newest_among(d, groups) for d in datasets] or sorted(groups)
     missing = [d for d in wanted if d not in groups]
     if missing and groups:
         raise registry.unknown(f"dataset with results of {agent}@{preset}", missing[0], sorted(groups))
@@ -122,15 +121,6 @@ def chosen_results(
             log.warning("%s", line)
         found += results
     return found
-
-
-def _versioned(dataset: str, known: Mapping[str, Any]) -> str:
-    """The id itself, or without a version the newest that has results."""
-    wanted = parse_dataset_id(dataset)
-    if wanted.version is not None:
-        return dataset
-    same = [d for name in known if str(replace(d := parse_dataset_id(name), version=None)) == dataset]
-    return str(max(same)) if same else dataset
 
 
 def _form(form: str, agent: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from offmarl_bench.errors import FormatError
@@ -80,3 +81,28 @@ def local_datasets(root: Path | None = None) -> list[DatasetId]:
             suite, map_name = path.parts[-3:-1]
             found.append(DatasetId(suite, map_name, versioned["quality"], int(versioned["version"])))
     return sorted(found)
+
+
+def newest_among(dataset: str, known: Iterable[str]) -> str:
+    """What a user means by a dataset id where only some datasets count.
+
+    Args:
+        dataset: an id, with or without a version, or anything else.
+        known: names of the datasets that count; those that are no ids are passed over.
+
+    Returns:
+        ``dataset`` itself if it is known or names a version, else the newest version that is known, else ``dataset``.
+    """
+    names = set(known)
+    found = _parsed(dataset)
+    if dataset in names or found is None or found.version is not None:
+        return dataset
+    ids = [i for name in names if (i := _parsed(name)) is not None and replace(i, version=None) == found]
+    return str(max(ids, key=lambda i: i.version or 0)) if ids else dataset
+
+
+def _parsed(name: str) -> DatasetId | None:
+    try:
+        return parse_dataset_id(name)
+    except FormatError:
+        return None

@@ -18,6 +18,7 @@ from offmarl_bench.agent import make_config
 from offmarl_bench.aggregate import Aggregate, aggregate
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.ids import DatasetId, parse_dataset_id
+from offmarl_bench.orders import Standing, order_sentence
 from offmarl_bench.paper import PaperTable, paper_table
 from offmarl_bench.results import PERCENT, Result
 from offmarl_bench.runs import config_json
@@ -254,7 +255,18 @@ def _notes(report: Report, table: PaperTable) -> list[str]:
         remarks = table.remarks.get(table.key(where.suite, where.map, where.quality), {})
         shown = {table.title_of(c.results[0].agent) for c in row.cells if c is not None}
         notes += [f"paper† {text}" for title, text in remarks.items() if title in shown]
+        order = order_sentence(f"order on {row.label} {where.quality}", _standings(row, report.columns))
+        notes += [order] if order else []
     return list(dict.fromkeys(notes))
+
+
+def _standings(row: Row, titles: Sequence[str]) -> list[Standing]:
+    """The agents of a row for which the paper has a value; it has none for variants of its agents."""
+    return [
+        Standing(name=title, ours=c.greedy[0], interval=c.interval, paper=c.paper[0])
+        for title, c in zip(titles, row.cells, strict=True)
+        if c is not None and c.paper and c.results[0].preset == DEFAULT_PRESET and not c.results[0].overrides
+    ]
 
 
 def _short(commit: str | None) -> str:

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from offmarl_bench import registry
 from offmarl_bench.errors import FormatError
 from offmarl_bench.home import results_dir
+from offmarl_bench.ids import SUFFIX, newest_among
 from offmarl_bench.records import LATER, read_record, write_record
 from offmarl_bench.runs import run_key
 
@@ -149,6 +151,18 @@ def load_results(directory: Path | None = None) -> list[Result]:
 
 
 def of_datasets(results: Iterable[Result], datasets: Iterable[str]) -> list[Result]:
-    """Only the results on these dataset ids."""
-    wanted = set(datasets)
-    return [r for r in results if r.dataset in wanted]
+    """Only the results on these datasets.
+
+    Args:
+        results: stored ones.
+        datasets: ids, without a version the newest that has results; or paths of files without an id.
+
+    Raises:
+        UnknownName: there are results, but none on one of these.
+    """
+    found = list(results)
+    known = {r.dataset for r in found if r.dataset is not None}
+    wanted = {newest_among(Path(d).stem if d.endswith(SUFFIX) and d not in known else d, known) for d in datasets}
+    for name in sorted(wanted - known) if known else ():
+        raise registry.unknown("dataset with results", name, sorted(known))
+    return [r for r in found if r.dataset in wanted]

@@ -83,6 +83,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "aggregate",
         "marl_eval",
         "paper",
+        "orders",
         "report",
         "report_lines",
         "report_html",

@@ -15,7 +15,7 @@ from offmarl_bench.errors import FormatError, UnknownName
 from offmarl_bench.paper import paper_table
 from offmarl_bench.report import build_report
 from offmarl_bench.report_formats import WIDTH, formats, render
-from offmarl_bench.results import Result
+from offmarl_bench.results import Result, of_datasets
 from offmarl_bench.runs import config_json
 
 LOW = "smac/2s3z/low-v1"
@@ -154,6 +154,19 @@ def test_settings_of_this_version_come_before_those_of_another() -> None:
     assert cell is not None
     assert cell.greedy[0] == 5.0
     assert "BC on smac/2s3z/low-v1: left out 3 results with 15000 updates of other data or settings" in report.warnings
+
+
+def test_a_dataset_without_a_version_means_the_newest_that_has_results() -> None:
+    first, second = (seeds([1.0], dataset=f"smac/2s3z/low-v{v}") for v in (9, 10))
+    file = seeds([2.0], dataset="mine")
+    known = [*first, *second, *file]
+    assert of_datasets(known, ["smac/2s3z/low"]) == second
+    assert of_datasets(known, ["smac/2s3z/low-v9", "elsewhere/mine.h5"]) == [*first, *file]
+    assert of_datasets([], ["smac/2s3z/low"]) == []
+    with pytest.raises(
+        UnknownName, match=r"unknown dataset with results 'smac/2s3z/lw'\. Did you mean 'smac/2s3z/low-v"
+    ):
+        of_datasets(known, ["smac/2s3z/lw"])
 
 
 def test_the_real_game_has_the_same_paper_row_and_a_file_without_id_has_none() -> None:

@@ -20,12 +20,13 @@ from typing import Any
 
 from offmarl_bench.errors import FormatError
 from offmarl_bench.records import LATER, read_record
+from offmarl_bench.results import RESULTS as RESULTS
+from offmarl_bench.results import SUBMISSION as SUBMISSION
 from offmarl_bench.results import Result, load_result
 
-SUBMISSION = "submission.json"
 VERDICT = "verdict.json"
 README = "README.md"
-RESULTS, POLICIES, CURVES = "results", "policies", "curves"
+POLICIES, CURVES = "policies", "curves"
 FORMAT = "offmarl-bench submission 1"
 WEIGHTS_SUFFIX, ONNX_SUFFIX = ".safetensors", ".onnx"
 

@@ -19,6 +19,9 @@ from offmarl_bench.runs import run_key
 
 log = logging.getLogger(__name__)
 
+SUBMISSION, RESULTS = "submission.json", "results"
+"""Of a submission to the leaderboard: the file that makes a folder one, and its folder of results."""
+
 PERCENT = 100.0
 """Score of the expert reference; the random reference scores 0."""
 
@@ -139,10 +142,17 @@ def load_result(path: Path) -> Result:
     return read_record(Result, path)
 
 
+def result_files(directory: Path) -> list[Path]:
+    """Where results are in a folder of results, or in one of submissions, which hold other records as well."""
+    bundles = sorted(directory.glob(f"*/{SUBMISSION}"))
+    found = [p for b in bundles for p in (b.parent / RESULTS).glob("*.json")] if bundles else directory.rglob("*.json")
+    return sorted(found)
+
+
 def load_results(directory: Path | None = None) -> list[Result]:
     """All results under the results folder (or another), in the order of their paths; a bad file is skipped aloud."""
     found = []
-    for path in sorted((directory or results_dir()).rglob("*.json")):
+    for path in result_files(directory or results_dir()):
         try:
             found.append(load_result(path))
         except FormatError as e:
@@ -163,6 +173,24 @@ def of_datasets(results: Iterable[Result], datasets: Iterable[str]) -> list[Resu
     found = list(results)
     known = {r.dataset for r in found if r.dataset is not None}
     wanted = {newest_among(Path(d).stem if d.endswith(SUFFIX) and d not in known else d, known) for d in datasets}
-    for name in sorted(wanted - known) if known else ():
-        raise registry.unknown("dataset with results", name, sorted(known))
+    _all_known("dataset with results", wanted, known)
     return [r for r in found if r.dataset in wanted]
+
+
+def of_agents(results: Iterable[Result], agents: Iterable[str]) -> list[Result]:
+    """Only the results of these agents, whatever their settings. Raises UnknownName if there are others but not these."""
+    found, wanted = list(results), set(agents)
+    _all_known("agent with results", wanted, {r.agent for r in found})
+    return [r for r in found if r.agent in wanted]
+
+
+def of_budget(results: Iterable[Result], budget: str | int) -> list[Result]:
+    """Only the results of runs of this length. Raises UnknownName if there are others but not these."""
+    found = list(results)
+    _all_known("budget with results", {str(budget)}, {str(r.budget) for r in found})
+    return [r for r in found if str(r.budget) == str(budget)]
+
+
+def _all_known(what: str, wanted: set[str], known: set[str]) -> None:
+    for name in sorted(wanted - known) if known else ():
+        raise registry.unknown(what, name, sorted(known))

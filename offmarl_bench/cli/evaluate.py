@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from offmarl_bench.cli.options import (
     DEFAULT_EPISODES,
     EVALUATION_EPISODES,
+    BudgetType,
     DatasetName,
     backend_option,
     device_name,
@@ -91,20 +93,41 @@ def evaluate(
         click.echo(render(build_report(results, seeds=seeds)), nl=False)
 
 
-@click.command(epilog=examples("offmarl-bench table", "offmarl-bench table --format latex --dataset smac/2s3z/low-v1"))
+@click.command(
+    epilog=examples(
+        "offmarl-bench table",
+        "offmarl-bench table --format latex --dataset smac/2s3z/low-v1",
+        "offmarl-bench table --agent sit --agent icq --budget paper",
+        "offmarl-bench table --results leaderboard/submissions --dataset mpe/CN_3ls3l/low",
+    )
+)
 @click.option("--format", "layout", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--dataset", "datasets", type=DatasetName(), multiple=True, help="Repeatable; default: all results.")
+@click.option("--agent", "agents", multiple=True, help="Repeatable; default: all with results.")
+@click.option("--budget", type=BudgetType(), help="Only runs of this length.  [default: the longest of each agent]")
+@click.option(
+    "--results",
+    "directory",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of results, or of submissions.  [default: those under $OFFMARL_HOME]",
+)
 @backend_option
-def table(layout: str, datasets: tuple[str, ...], backend: str) -> None:
+def table(
+    layout: str, datasets: tuple[str, ...], agents: tuple[str, ...], budget: str | int | None, directory: Path | None,
+    backend: str,
+) -> None:  # fmt: skip
     """Print the stored results as a table: Behavior, the agents, the paper's value beside."""
     from offmarl_bench.envs import EMBEDDED
     from offmarl_bench.home import results_dir
     from offmarl_bench.report import build_report
     from offmarl_bench.report_formats import render
-    from offmarl_bench.results import load_results, of_datasets
+    from offmarl_bench.results import load_results, of_agents, of_budget, of_datasets
 
-    results = load_results(results_dir("" if backend == EMBEDDED else played_suite(REAL, backend)))
+    stored = results_dir("" if backend == EMBEDDED else played_suite(REAL, backend))
+    results = load_results(directory or stored)
     results = of_datasets(results, datasets) if datasets else results
+    results = of_agents(results, agents) if agents else results
+    results = of_budget(results, budget) if budget is not None else results
     if layout == "marl-eval":
         from offmarl_bench.marl_eval import to_marl_eval
 

@@ -178,7 +178,7 @@ def of_datasets(results: Iterable[Result], datasets: Iterable[str]) -> list[Resu
 
 
 def of_agents(results: Iterable[Result], agents: Iterable[str]) -> list[Result]:
-    """Only the results of these agents, whatever their settings. Raises UnknownName if there are others but not these."""
+    """Only results of these agents, whatever their settings. Raises UnknownName if there are others, not these."""
     found, wanted = list(results), set(agents)
     _all_known("agent with results", wanted, {r.agent for r in found})
     return [r for r in found if r.agent in wanted]

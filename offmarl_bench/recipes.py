@@ -156,7 +156,27 @@ def _all(agents: str, letter: str) -> str:
     return "[" + ",".join(a + letter for a in agents.split()) + "]"
 
 
+def _halves(agents: str, random: str) -> str:
+    """Half of the episodes with everybody random, half with everybody but ``random`` medium."""
+    weak = random.split()
+    mixed = ",".join(a + ("r" if a in weak else "m") for a in agents.split())
+    return f"50%{_all(agents, 'r')} + 50%[{mixed}]"
+
+
+def _but(agents: str, random: str) -> str:
+    """All episodes with everybody but ``random`` expert."""
+    return "100%[" + ",".join(a + ("r" if a in random.split() else "e") for a in agents.split()) + "]"
+
+
 _2S3Z = "s1 s2 z1 z2 z3"
+_8M = "m1 m2 m3 m4 m5 m6 m7 m8"
+_10M = f"{_8M} m9 m10"
+_1C3S5Z = "c1 s1 s2 s3 z1 z2 z3 z4 z5"
+_1C3S5Z_RANDOM = "s1 s2 z1 z2 z3 z4"
+_SAME_SHAPE = (
+    "Table 7 prints all agents medium in the second half, as it does, wrongly, for 2s3z; as there, and on the maps that "
+    "are printed whole, the row of medium with m for e is taken."
+)
 _BALANCED = "Fig. 4(c) names the quality; that all agents are of that level is our reading of 'agent-wise balanced'."
 RECIPES: dict[tuple[str, str], NamedRecipe] = {
     ("smac/2s3z", "low"): NamedRecipe(
@@ -181,6 +201,32 @@ RECIPES: dict[tuple[str, str], NamedRecipe] = {
     ),
     ("smac/2s3z", "expert-balanced"): NamedRecipe(
         text=f"100%{_all(_2S3Z, 'e')}", provenance="reconstructed", note=_BALANCED
+    ),
+    **{
+        (f"smac/{name}", "low"): NamedRecipe(text=text, provenance="reconstructed", paper_mean=mean, note=_SAME_SHAPE)
+        for name, text, mean in (
+            ("8m", _halves(_8M, "m1"), 3.10),
+            ("1c3s5z", _halves(_1C3S5Z, _1C3S5Z_RANDOM), 5.56),
+            ("10m_vs_11m", _halves(_10M, "m1"), 3.82),
+        )
+    },
+    **{
+        (f"smac/{name}", quality): NamedRecipe(text=text, provenance="verbatim", paper_mean=mean, note="Table 7.")
+        for name, quality, text, mean in (
+            ("2s_vs_1sc", "low", "50%[s1r,s2r] + 50%[s1r,s2m]", 2.84),
+            ("2s_vs_1sc", "medium", "100%[s1r,s2e]", 9.86),
+            ("3s_vs_5z", "low", "50%[s1r,s2r,s3r] + 50%[s1r,s2r,s3m]", 2.94),
+            ("3s_vs_5z", "medium", "100%[s1r,s2r,s3e]", 7.06),
+            ("8m", "medium", _but(_8M, "m1"), 9.85),
+            ("1c3s5z", "medium", _but(_1C3S5Z, _1C3S5Z_RANDOM), 10.31),
+        )
+    },
+    ("smac/10m_vs_11m", "medium"): NamedRecipe(
+        text=_but(_10M, "m1"),
+        provenance="calibrated",
+        paper_mean=9.23,
+        note="Table 7 prints all agents expert, whose returns begin above the mean it gives. With one random agent our "
+        "data comes nearest to that mean (9.8; with two 7.2).",
     ),
     ("smac/3s_vs_5z", "fig1"): NamedRecipe(
         text="100%[s1r,s2r,s3m]",

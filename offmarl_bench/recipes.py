@@ -174,8 +174,8 @@ _10M = f"{_8M} m9 m10"
 _1C3S5Z = "c1 s1 s2 s3 z1 z2 z3 z4 z5"
 _1C3S5Z_RANDOM = "s1 s2 z1 z2 z3 z4"
 _SAME_SHAPE = (
-    "Table 7 prints all agents medium in the second half, as it does, wrongly, for 2s3z; as there, and on the maps that "
-    "are printed whole, the row of medium with m for e is taken."
+    "Table 7 prints all agents medium in the second half, as it does, wrongly, for 2s3z; as there, and on the maps "
+    "that are printed whole, the row of medium with m for e is taken."
 )
 _BALANCED = "Fig. 4(c) names the quality; that all agents are of that level is our reading of 'agent-wise balanced'."
 RECIPES: dict[tuple[str, str], NamedRecipe] = {

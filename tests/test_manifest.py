@@ -26,6 +26,12 @@ from tests.toy_pool import toy_pool
 FOR_EVER = {
     "smac/2s3z/low-v1": "991f83b72daaf2c65ea1aa663a46147494f26ec2ffab7e2d1e54b139c0715584",
     "smac/2s3z/medium-v1": "b3c6c65ff2e586fb71f6e060c26a4de5f4c0c93f7917ae452fe53570fad123cf",
+    "smac/8m/low-v1": "6dc7e61ba0e2134f3a017d6eba4036df24a189c0632e66d831f16332c1c2ece5",
+    "smac/8m/medium-v1": "1e15e293acf8df741c7b8235716210f986079c6cc12cd05cca016088ebc6803c",
+    "smac/1c3s5z/low-v1": "14a74b46a702417d7043b7c5b6de547df72867f2ed0d615f570cc4a8608ff463",
+    "smac/1c3s5z/medium-v1": "5e0835b7b6e3aada98a772ebf35d7cd5481ad41d772af48364ed65c5f439cb72",
+    "smac/10m_vs_11m/low-v1": "7e84ceed8f788f580e71aef2c448216fc35dcbb74fd5f07f3eed826a6a751426",
+    "smac/10m_vs_11m/medium-v1": "f2a5662149fe1ac75ff63e1d496d0c4c3cc96adaec83a67a12c5d985e9806bf7",
     "mpe/CN_3ls3l/low-v1": "e8affbce939713534fbcebadb7d345dc53936b3f907d01cd4e507af596626e40",
     "mpe/CN_3ls3l/medium-v1": "9c74e4ccaea5341865e52fcec02f688bdd8df426f8a13675c51fdfb302afa74b",
     "mpe/CN_4ls4l/low-v1": "83e4de2ed094f91314919f5334ddeec72a1bf136e4cf97854c62777e19ce0edb",

@@ -156,16 +156,15 @@ def _all(agents: str, letter: str) -> str:
     return "[" + ",".join(a + letter for a in agents.split()) + "]"
 
 
-def _halves(agents: str, random: str) -> str:
-    """Half of the episodes with everybody random, half with everybody but ``random`` medium."""
-    weak = random.split()
-    mixed = ",".join(a + ("r" if a in weak else "m") for a in agents.split())
+def _halves(agents: str, weak: str) -> str:
+    """Half of the episodes with everybody random, half with everybody but ``weak`` medium."""
+    mixed = ",".join(a + ("r" if a in weak.split() else "m") for a in agents.split())
     return f"50%{_all(agents, 'r')} + 50%[{mixed}]"
 
 
-def _but(agents: str, random: str) -> str:
-    """All episodes with everybody but ``random`` expert."""
-    return "100%[" + ",".join(a + ("r" if a in random.split() else "e") for a in agents.split()) + "]"
+def _but(agents: str, weak: str) -> str:
+    """All episodes with ``weak`` random and everybody else expert."""
+    return "100%[" + ",".join(a + ("r" if a in weak.split() else "e") for a in agents.split()) + "]"
 
 
 _2S3Z = "s1 s2 z1 z2 z3"

@@ -94,12 +94,12 @@ def test_figure_4c_and_table_1_run_whoever_can_play(reproduce: Call, tmp_path: P
     done = reproduce("fig4", "--panel", "c")
     (panel,) = written(done, tmp_path, "fig4", "fig4.png")["data"]
     assert [bar["label"] for bar in panel["bars"]] == ["BC", "QMIX/FacMAC", "MABCQ", "MACQL", "ICQ", "SIT"]
-    done = reproduce("table1", "--dataset", "smac/8m/low")
+    done = reproduce("table1", "--dataset", "smac/3s_vs_5z/low")
     found = written(done, tmp_path, "table1", "table1.png")
     assert {cell["agent"] for cell in found["data"]["cells"]} == {"bc", "qmix", "mabcq", "macql", "icq", "sit"}
-    assert [line.partition(": ")[0] for line in found["missing"]] == ["left out smac/8m/low"]
+    assert [line.partition(": ")[0] for line in found["missing"]] == ["left out smac/3s_vs_5z/low"]
     assert "| BC |" in done.stdout
-    assert "left out smac/8m/low: no policy pool of smac/8m" in done.stderr
+    assert "left out smac/3s_vs_5z/low: no policy pool of smac/3s_vs_5z" in done.stderr
 
 
 def test_figure_7_compares_both_kinds_of_stage_one(reproduce: Call, tmp_path: Path) -> None:
@@ -133,9 +133,9 @@ def test_json_is_what_is_written_and_missing_is_missing_everywhere(reproduce: Ca
     (line,) = json.loads(done.stdout)["missing"]
     assert line.startswith("left out toy/signals/medium: dataset 'toy/signals/medium' is not on this machine")
     assert line in (tmp_path / "out" / "fig4.md").read_text()
-    none = reproduce("fig4", "--panel", "b", data="smac/8m/low")
+    none = reproduce("fig4", "--panel", "b", data="smac/3s_vs_5z/low")
     assert none.exit_code == 1
-    assert none.stderr.count("no policy pool of smac/8m") == 1, none.stderr
+    assert none.stderr.count("no policy pool of smac/3s_vs_5z") == 1, none.stderr
 
 
 def test_what_is_not_here_is_generated_where_a_pool_can(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

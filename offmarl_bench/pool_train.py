@@ -22,7 +22,8 @@ from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import LocalExecutor
 from offmarl_bench.home import runs_dir
 from offmarl_bench.joints import fingerprint, load_joint
-from offmarl_bench.online import CURVE, SNAPSHOTS, OnlineTraining, read_json_lines, score, train_seed, training_of
+from offmarl_bench.online import CURVE, SNAPSHOTS, read_json_lines, score, train_seed
+from offmarl_bench.online_config import OnlineTraining, training_of
 from offmarl_bench.policies import UniformPolicy
 from offmarl_bench.pool import Member, Pool, pools_dir, save_pool
 from offmarl_bench.provenance import commit, versions
@@ -91,10 +92,10 @@ MAMUJOCO = PoolTraining(play_epsilon=0.1, early_steps=6_000, early_save_every=2_
 """The robots: the noise is FacMAC's own; a few episodes of learning leave the random level."""
 
 
-def pool_training_of(suite: str) -> PoolTraining:
-    """How the pools of a suite are made."""
-    online = training_of(suite)
-    return replace(MAMUJOCO, online=online) if suite == "mamujoco" else PoolTraining(online=online)
+def pool_training_of(env_id: str) -> PoolTraining:
+    """How the pool of ``suite/map`` is made."""
+    online = training_of(env_id)
+    return replace(MAMUJOCO, online=online) if split_id(env_id)[0] == "mamujoco" else PoolTraining(online=online)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +259,7 @@ def train_pool(
         OffmarlError: the result lacks a level, or cannot be written.
     """
     suite, map_name = split_id(env_id)
-    config = config or pool_training_of(suite)
+    config = config or pool_training_of(env_id)
     get_spec(env_id)
     work = work_dir or runs_dir() / "pools" / suite / map_name
     target = out or pools_dir() / suite / map_name

@@ -16,7 +16,8 @@ from offmarl_bench.collate import collate
 from offmarl_bench.envs import get_spec
 from offmarl_bench.errors import FormatError, SpecMismatch
 from offmarl_bench.flat import flatten
-from offmarl_bench.online import OnlineTraining, SeedRun
+from offmarl_bench.online import SeedRun
+from offmarl_bench.online_config import OnlineTraining
 from offmarl_bench.testing import check_agent
 from offmarl_bench.types import Batch, EnvSpec
 from tests.imbalanced_toy import train

@@ -64,6 +64,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "recording",
+        "online_config",
+        "persistence",
         "online",
         "pool_train",
         "shards",

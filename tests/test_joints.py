@@ -15,7 +15,7 @@ from offmarl_bench.continuous_policy import ContinuousSlotPolicy
 from offmarl_bench.envs import make_env
 from offmarl_bench.errors import FormatError
 from offmarl_bench.joints import fingerprint, load_joint, play_jointly, save_joint
-from offmarl_bench.online import OnlineTraining
+from offmarl_bench.online_config import OnlineTraining
 from offmarl_bench.pool import SHIPPED, Member, Pool, load_pool, save_pool
 from offmarl_bench.pool_train import PoolTraining, pool_training_of, train_pool
 from offmarl_bench.rollout import rollout
@@ -106,7 +106,7 @@ def test_a_pool_is_trained_measured_and_split_in_thirds_or_as_asked(tmp_path: Pa
 
 
 def test_the_robots_pools_are_made_as_documented() -> None:
-    own = pool_training_of("mamujoco")
+    own = pool_training_of("mamujoco/HalfCheetah_2l")
     assert (own.play_epsilon, own.online.window) == (0.1, 8)
     assert own.online.epsilon_end > 0
 

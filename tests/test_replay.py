@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from offmarl_bench.errors import FormatError
-from offmarl_bench.online import OnlineTraining
+from offmarl_bench.online_config import OnlineTraining
 from offmarl_bench.replay import Replay, WindowReplay
 from offmarl_bench.types import Episode
 from tests.toy_continuous import SPEC, uniform_dataset

@@ -33,7 +33,7 @@ def pool_train(
 
     from offmarl_bench.pool_train import pool_training_of, train_pool
 
-    own = pool_training_of(suite)
+    own = pool_training_of(f"{suite}/{map_name}")
     online = own.online if steps is None else replace(own.online, steps=steps)
     config = replace(own, seeds=tuple(range(seeds)), online=online)
     click.echo(train_pool(f"{suite}/{map_name}", config, workers=workers, out=out))

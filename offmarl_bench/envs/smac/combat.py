@@ -19,6 +19,9 @@ from offmarl_bench.envs.smac.units import ENERGY_MAX, MINIMUM_DAMAGE
 
 ACQUIRE_EVERY = 4
 """The AI looks for targets every so many loops, not every loop (the published real fight fits 4)."""
+NOT_ATTACKING = 32.0
+"""Added to the distance of targets that are not attacking the chooser, half of what makes one no threat at all: a unit
+shoots back at those who shoot at it. That explains four things about the real game at once (docs/fidelity.md)."""
 NONE, STOP, MOVE, ATTACK, ADVANCE, HUNT = 0, 1, 2, 3, 4, 5
 """Orders: none (dead), stand passively, walk to a point, attack (a healer: heal) a unit, attack-move, attack whoever of
 the agents is nearest."""
@@ -157,25 +160,39 @@ def clocks(kinds, pairs, w):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def acquire(kinds, pairs, n, w, u):  # type: ignore[no-untyped-def]
-    """The built-in AI's choice: keep a target in weapon range, else take the nearest within the scan range.
+def urgency(kinds, pairs, w, u, v):  # type: ignore[no-untyped-def]
+    """What counts against target v in u's choice before distance does: 0 for one that is attacking u."""
+    return pairs[u, v].rank + (0.0 if w[v].target == u else NOT_ATTACKING)
 
-    Those that cannot strike back come last, and are not kept.
+
+@compiled
+def acquire(kinds, pairs, n, w, u):  # type: ignore[no-untyped-def]
+    """The built-in AI's choice: those that attack it first, then those that could, then the nearest.
+
+    A target in weapon range is kept unless a more urgent one is in range too.
     """
     t = w[u].target
+    kept = np.inf
     if t >= 0 and w[t].hp > 0 and pairs[u, t].rank == 0:
         dx, dy = w[t].x - w[u].x, w[t].y - w[u].y
         if dx * dx + dy * dy <= pairs[u, t].reach ** 2:
-            return
+            kept = urgency(kinds, pairs, w, u, t)
+            if kept == 0.0:
+                return
     best, nearest = -1, np.inf
+    if kept < np.inf:
+        best, nearest = t, kept
     for v in range(n):
         if w[v].hp <= 0:
             continue
         dx, dy = w[v].x - w[u].x, w[v].y - w[u].y
         # Nearest edge to edge, as ranges are measured.
         d = np.sqrt(dx * dx + dy * dy) - kinds[v].radius
-        if d + pairs[u, v].rank < nearest and d + kinds[v].radius <= pairs[u, v].scan:
-            best, nearest = v, d + pairs[u, v].rank
+        r = urgency(kinds, pairs, w, u, v)
+        if kept < np.inf and (r >= kept or d + kinds[v].radius > pairs[u, v].reach):
+            continue
+        if d + r < nearest and d + kinds[v].radius <= pairs[u, v].scan:
+            best, nearest = v, d + r
     w[u].target = best
 
 

@@ -7,8 +7,9 @@ from offmarl_bench.envs.smac.layout import Flags
 from offmarl_bench.envs.smac.maps import MAPS, get_map
 from offmarl_bench.types import EnvSpec
 
-ENGINE_VERSION = 1
-"""Raised whenever combat changes: data made by different versions is not the same data."""
+ENGINE_VERSION = 2
+"""Raised whenever combat changes: data made by different versions is not the same data. 2: the AI prefers those who are
+attacking it."""
 
 
 class SmacSuite:

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import UInt64
 from tqdm import tqdm
 
-from offmarl_bench.agent import Agent, Metrics, Policy, make_agent
+from offmarl_bench.agent import Agent, Metrics, make_agent
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.checkpoint import Position, load_checkpoint, save_checkpoint
 from offmarl_bench.envs import make_env
@@ -30,7 +30,6 @@ from offmarl_bench.envs.base import BatchedEnv
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.joints import Joint, save_joint
 from offmarl_bench.online_config import OnlineTraining
-from offmarl_bench.persistence import Persistent
 from offmarl_bench.replay import Replay, WindowReplay
 from offmarl_bench.rollout import Rollout, rollout
 from offmarl_bench.seeding import generator, sequence
@@ -120,10 +119,7 @@ class SeedRun:
 
     def _play(self, stream: int, first: int, count: int, epsilon: float, *, record: bool) -> Rollout:
         seeds = stream_seeds(self.seed, stream, first, count)
-        policy: Policy = self._policy(epsilon)
-        if self.config.persistence > 1 and epsilon:
-            policy = Persistent(self._policy(0.0), self.env.spec.A, epsilon, self.config.persistence)
-        return rollout(self.env, policy, seeds, self.generator, record=record)
+        return rollout(self.env, self._policy(epsilon), seeds, self.generator, record=record)
 
     def _claim(self, env_id: str) -> None:
         """Write down what is trained here, or check that a run found here is the same."""

@@ -65,7 +65,6 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     (
         "recording",
         "online_config",
-        "persistence",
         "online",
         "pool_train",
         "shards",

@@ -257,17 +257,8 @@ def test_train_pool_from_nothing_to_a_pool_that_loads(tmp_path: Path) -> None:
     assert {m.return_mean for m in again} <= {s["return_mean"] for s in pool.provenance["snapshots"]}
 
 
-def test_maps_that_need_other_training_get_it() -> None:
-    """PyMARL's number of updates where kiting must be learnt, repeated random actions where a walk must be found."""
-    kiting, dodging, plain = (training_of(f"smac/{m}") for m in ("3s_vs_5z", "2s_vs_1sc", "8m"))
-    assert (kiting.updates_per_episode, dodging.updates_per_episode, plain.updates_per_episode) == (1.0, 1.0, 0.25)
-    assert (kiting.persistence, dodging.persistence > 1) == (1, True)
+def test_a_map_that_needs_other_training_gets_it() -> None:
+    """Kiting is learnt with all of PyMARL's updates; the particle maps have settings of their suite."""
+    kiting, plain = training_of("smac/3s_vs_5z"), training_of("smac/8m")
+    assert (kiting.updates_per_episode, plain.updates_per_episode) == (1.0, 0.25)
     assert training_of("mpe/PP_3p1p") == training_of("mpe/CN_3ls3l") != plain
-
-
-def test_a_seed_trained_with_persistent_exploration_explores_in_training_only(tmp_path: Path) -> None:
-    run = SeedRun(SPEC.id, 0, OnlineTraining(steps=64, lanes=8, batch_size=8, persistence=3, settings=FAST), tmp_path)
-    assert run.advance() > 0
-    tested = run.latest["return_mean"]
-    run._test()
-    assert run.latest["return_mean"] == tested

@@ -54,7 +54,6 @@ class OnlineTraining:
             "lanes",
             "batch_size",
             "replay",
-            "persistence",
             "save_every",
             "test_every",
             "test_episodes",

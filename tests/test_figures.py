@@ -38,9 +38,13 @@ Call = Callable[..., Result]
 
 
 @pytest.fixture
-def reproduce(home: Path, tmp_path: Path) -> Call:
-    """Calls ``reproduce NAME`` on a stored toy dataset at a tiny length; files go to ``tmp_path/out``."""
+def reproduce(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Calls ``reproduce NAME`` on a stored toy dataset at a tiny length; files go to ``tmp_path/out``.
+
+    The toy's is the only pool there is: of no map of the paper is one shipped.
+    """
     forget()
+    monkeypatch.setattr("offmarl_bench.pool.SHIPPED", tmp_path / "no pools")
     data = imbalanced(24)
     data.metadata.update(dataset_id=f"{DATA}-v1", recipe="by hand", reference_random=0.0, reference_expert=8.0)
     data.save(home / "datasets/toy/signals/low-v1.h5")

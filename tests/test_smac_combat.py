@@ -24,7 +24,7 @@ from offmarl_bench.rollout import rollout
 from offmarl_bench.seeding import episode_seeds
 
 LOOPS = 8
-STOP, NORTH, SOUTH, EAST, ATTACK = 1, 2, 3, 4, 6
+STOP, NORTH, EAST, ATTACK = 1, 2, 4, 6
 
 
 def arena(allies: dict[tuple[float, float], str], enemies: dict[tuple[float, float], str], **changes: Any) -> SmacEnv:
@@ -157,35 +157,6 @@ def test_the_ai_shoots_back_at_those_who_shoot_at_it() -> None:
     w["target"][1], w["y"][0] = -1, 7.0  # 9 cells away; the crawler reaches 7 + 0.875 + 0.625
     acquire(tab.kinds, tab.pairs, tab.n, w, spine)
     assert w["target"][spine] == 1, "an attacker out of range takes nobody's attention off one in range"
-
-
-def test_one_step_back_while_the_other_shoots_saves_a_stalker_from_the_spine_crawler() -> None:
-    """Alternating fire, the trick of 2s_vs_1sc: who steps back loses the crawler's attention to who goes on shooting.
-
-    Both shooting until dead deal 16 hits of the 20 that win. The real game's winners need 40 to 42 steps.
-    """
-    env = make_env("smac/2s_vs_1sc", 64)
-    assert isinstance(env, SmacEnv)
-    won, lengths = {}, {}
-    for retreat in (False, True):
-        legal = env.reset(episode_seeds(0, "reference", 0, 64)).legal
-        length = np.zeros(64)
-        for _ in range(60):
-            assert legal is not None
-            units = env.units()
-            weak = (units["ahp"] + units["ash"] < 30) & (units["ahp"] > 0)
-            back = weak & (env._world["target"][:, [2]] == np.arange(2)) & retreat & (env._world["cd"][:, :2] > 12)
-            actions = np.where(legal[..., ATTACK], ATTACK, np.where(legal[..., NORTH], NORTH, STOP))
-            actions = np.where(back & legal[..., SOUTH], SOUTH, np.where(legal[..., 0], 0, actions))
-            step = env.step(actions)
-            legal, over = step.legal, step.terminated
-            length += ~over
-            if over.all():
-                break
-        won[retreat], lengths[retreat] = step.info["battle_won"].mean(), length.mean() + 1
-    assert won[False] == 0.0
-    assert won[True] > 0.9
-    assert 39 <= lengths[True] <= 43
 
 
 def make_world() -> np.ndarray:

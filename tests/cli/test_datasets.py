@@ -68,7 +68,7 @@ def test_the_hub_is_asked_only_when_told_to(run: Run, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("offmarl_bench.hub.remote_versions", there)
     listed = {d["id"]: d["remote"] for d in json.loads(succeed(run("datasets", "--remote", "--json")))}
-    assert (listed["toy/signals/low-v1"], listed["smac/2s3z/low-v1"]) == (True, False)
+    assert (listed["toy/signals/low-v1"], listed["smac/2s3z/low-v2"]) == (True, False)
     shown = succeed(run("datasets", "--remote"))
     assert "Hub" in shown
     assert "On the Hub, not here: offmarl-bench pull DATASET" in shown

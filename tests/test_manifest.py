@@ -185,7 +185,7 @@ def test_the_shelf_lists_here_published_and_what_could_be_made(shelf: Path, home
     assert (found["toy/signals/low-v7"].status, found["toy/signals/low-v7"].why) == (
         "differs", f"the file says that it is {LOW}",
     )  # fmt: skip
-    assert (found["smac/2s3z/low-v2"].status, found["smac/2s3z/low-v1"].remote) == ("not here", None)
+    assert (found["smac/2s3z/low-v2"].status, found["smac/2s3z/low-v2"].remote) == ("not here", None)
     path.unlink()
     gone = {d.id: d for d in list_datasets()}[LOW]
     assert (gone.status, gone.path, gone.content_hash) == ("not here", None, entry.content_hash)

@@ -191,7 +191,7 @@ def test_the_shelf_lists_here_published_and_what_could_be_made(shelf: Path, home
     assert (gone.status, gone.path, gone.content_hash) == ("not here", None, entry.content_hash)
     asked = list_datasets(lambda env_id: [LOW, "toy/signals/odd-v3"] if env_id == "toy/signals" else [])
     there = {d.id: d.remote for d in asked}
-    assert (there[LOW], there["toy/signals/odd-v3"], there["smac/2s3z/low-v1"]) == (True, True, False)
+    assert (there[LOW], there["toy/signals/odd-v3"], there["smac/2s3z/low-v2"]) == (True, True, False)
 
 
 def test_the_same_settings_may_give_other_content(shelf: Path) -> None:

@@ -188,6 +188,14 @@ def choose(candidates: Sequence[Measured], count: int) -> list[Measured]:
     return sorted(chosen, key=lambda m: (m.return_mean, m.seed, m.steps))
 
 
+def _whole(experts: list[Measured], config: PoolTraining) -> list[Measured]:
+    """Those of seeds trained to the end, if that is enough of them: where fights are short a lucky young network is an
+    expert too, and would take the place of the best.
+    """
+    whole = [m for m in experts if m.seed in config.seeds]
+    return whole if len(whole) >= config.members_per_level else experts
+
+
 def assemble(
     env_id: str, measured: Sequence[Measured], config: PoolTraining, low: float, provenance: Mapping[str, Any]
 ) -> Pool:
@@ -221,6 +229,8 @@ def assemble(
                 f"pool of {env_id}: no snapshot is {level} (random play {low:.2f}, medium from {first:.2f}, "
                 f"expert from {second:.2f}, best {high:.2f}); save more often, or train for longer"
             )
+        if level == LEVELS[-1]:
+            there = _whole(there, config)
         for k, m in enumerate(choose(there, config.members_per_level)):
             name = f"{level}{k}-seed{m.seed}-step{m.steps}"
             joint = load_joint(m.path, spec, config.play_epsilon)

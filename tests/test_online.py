@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,16 @@ def test_levels_split_the_range_from_random_play_to_the_best_at_30_and_70_percen
     }
     assert by_level == {"random": [0.5, 1.0, 2.5], "medium": [5.0, 5.5], "expert": [7.5, 8.0]}
     assert len({m.file for m in pool.members}) == 7
+
+
+def test_lucky_young_networks_are_no_experts_where_there_are_trained_ones(tmp_path: Path) -> None:
+    there = snapshots(tmp_path)
+    lucky = replace(there[-1], seed=7, steps=5, return_mean=7.9)
+    for members, found in ((2, [7.5, 8.0]), (3, [7.5, 7.9, 8.0])):  # not enough trained ones: all may be
+        pool = assemble(
+            "toy/signals", [*there, lucky], PoolTraining(seeds=(0, 1, 2), members_per_level=members), 2.0, {}
+        )
+        assert [pool.members[k].return_mean for k in pool.members_of("expert")] == found
 
 
 def test_early_seeds_are_numbered_on_and_trained_briefly() -> None:

@@ -36,8 +36,6 @@ FOR_EVER = {
     "smac/10m_vs_11m/medium-v2": "fc16e84dfaf6fa7c630798c1122dfed7dad5cc6b4c0c8247c7c4c5dd960f49ae",
     "smac/1c3s5z/low-v2": "4a24bd92522825d93f2315b06e24f51acf220b7218ef130ec375d8561ab31f93",
     "smac/1c3s5z/medium-v2": "e7a349a4ba71e1f93b483df4636bfb1adf9bedd3432392dd359ceaf0eb1bdaa0",
-    "smac/2s3z/low-v2": "b67291c03e15be83f4307bcd47b80be409dee2f089a6ed1b52c4ad3351f8eaf2",
-    "smac/2s3z/medium-v2": "c9c8ca63b5893de318e79f789a407e21f19eb4ad7a6cb7f89da1183825b2c76e",
     "smac/2s_vs_1sc/low-v1": "64a9ae8a6eb8a5551b861b37404fe4e2b348dd0ad938becce6c47ea6d84445f7",
     "smac/2s_vs_1sc/medium-v1": "683f0f76771014a2e036bb77c2c20584f062f0716a99560152b76da13dda517d",
     "smac/8m/low-v2": "177497a05dae00509efe84a81d7e967baa9b3cd88c6d9eeb418932123e85df0c",

@@ -38,6 +38,8 @@ FOR_EVER = {
     "smac/1c3s5z/medium-v2": "e7a349a4ba71e1f93b483df4636bfb1adf9bedd3432392dd359ceaf0eb1bdaa0",
     "smac/2s_vs_1sc/low-v1": "64a9ae8a6eb8a5551b861b37404fe4e2b348dd0ad938becce6c47ea6d84445f7",
     "smac/2s_vs_1sc/medium-v1": "683f0f76771014a2e036bb77c2c20584f062f0716a99560152b76da13dda517d",
+    "smac/2s3z/low-v2": "b67291c03e15be83f4307bcd47b80be409dee2f089a6ed1b52c4ad3351f8eaf2",
+    "smac/2s3z/medium-v2": "909d4b35f92ff2040f989fbfa1b78cb0b4e4fab2b13c39c6e12225f2354ea9fe",
     "smac/8m/low-v2": "177497a05dae00509efe84a81d7e967baa9b3cd88c6d9eeb418932123e85df0c",
     "smac/8m/medium-v2": "558f15fa2e8160dbe7ffa858d371da8faf5ed1e2bdb3f7f6a4cc6de6c263a000",
     "mpe/CN_3ls3l/low-v1": "e8affbce939713534fbcebadb7d345dc53936b3f907d01cd4e507af596626e40",

@@ -49,15 +49,7 @@ class OnlineTraining:
     (arXiv:2102.03479)."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "steps",
-            "lanes",
-            "batch_size",
-            "replay",
-            "save_every",
-            "test_every",
-            "test_episodes",
-        ):
+        for name in ("steps", "lanes", "batch_size", "replay", "save_every", "test_every", "test_episodes"):
             if getattr(self, name) < 1:
                 raise FormatError(f"online training: {name} is {getattr(self, name)!r}, expected at least 1")
         if self.window < 0:

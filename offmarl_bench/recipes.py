@@ -177,7 +177,7 @@ _SAME_SHAPE = (
     "that are printed whole, the row of medium with m for e is taken."
 )
 _SECOND = 2
-"""Version of what was published when the engine was in its first version (``envs/smac/suite.py``)."""
+"""Version, under the engine's second (``envs/smac/suite.py``), of what had been published under its first."""
 _BALANCED = "Fig. 4(c) names the quality; that all agents are of that level is our reading of 'agent-wise balanced'."
 RECIPES: dict[tuple[str, str], NamedRecipe] = {
     ("smac/2s3z", "low"): NamedRecipe(
@@ -237,7 +237,7 @@ RECIPES: dict[tuple[str, str], NamedRecipe] = {
         provenance="calibrated",
         paper_mean=9.23,
         note="Table 7 prints all agents expert, whose returns begin above the mean it gives. With one random agent our "
-        "data comes nearest to that mean (9.8; with two 7.2).",
+        "data comes nearest to that mean (9.8; with two 7.2).",  # by the engine's first version: docs/pools.md
         version=_SECOND,
     ),
     ("smac/3s_vs_5z", "fig1"): NamedRecipe(

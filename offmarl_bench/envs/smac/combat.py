@@ -20,8 +20,8 @@ from offmarl_bench.envs.smac.units import ENERGY_MAX, MINIMUM_DAMAGE
 ACQUIRE_EVERY = 4
 """The AI looks for targets every so many loops, not every loop (the published real fight fits 4)."""
 NOT_ATTACKING = 32.0
-"""Added to the distance of targets that are not attacking the chooser, half of what makes one no threat at all: a unit
-shoots back at those who shoot at it. That explains four things about the real game at once (docs/fidelity.md)."""
+"""Added to the distance of targets that are not attacking the chooser: more than any scan range, less than what makes
+one no threat. A unit shoots back at those who shoot at it; docs/fidelity.md has why we think so of the real game."""
 NONE, STOP, MOVE, ATTACK, ADVANCE, HUNT = 0, 1, 2, 3, 4, 5
 """Orders: none (dead), stand passively, walk to a point, attack (a healer: heal) a unit, attack-move, attack whoever of
 the agents is nearest."""

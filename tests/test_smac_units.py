@@ -114,7 +114,7 @@ def test_a_spine_crawler_turns_before_it_strikes(at: Point, hit: bool) -> None:
     everyone(env, STOP)
     tab, w = env._tables, env._world[0]
     for tick in range(LOOPS, 14):
-        loop(tab.kinds, tab.pairs, tab.n, *env._land, w, env._rng[0], tick)
+        loop(tab.kinds, tab.pairs, tab.n, *env._land, w, env._rng[0], tick, np.zeros(len(w), np.int64))
     assert w["sh"][0] == (50.0 if hit else 80.0)
 
 

@@ -93,7 +93,7 @@ def give_orders(kinds, pairs, n, w, actions):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def loop(kinds, pairs, n, terrain, routes, w, rng, tick):  # type: ignore[no-untyped-def]
+def loop(kinds, pairs, n, terrain, routes, w, rng, tick, who):  # type: ignore[no-untyped-def]
     """One game loop of one lane."""
     clocks(kinds, pairs, w)
     for u in range(len(w)):
@@ -131,7 +131,7 @@ def loop(kinds, pairs, n, terrain, routes, w, rng, tick):  # type: ignore[no-unt
                 w[u].goal_x, w[u].goal_y = w[prey].x, w[prey].y
         if kinds[u].speed == 0.0 and w[u].doing == WALK:
             w[u].doing = HOLD
-    move(kinds, pairs, n, terrain, routes, w)
+    move(kinds, pairs, n, terrain, routes, w, who)
 
 
 @compiled
@@ -208,6 +208,7 @@ def step_lanes(  # type: ignore[no-untyped-def]
 ):
     """Advance every running lane by one agent step; reward (B,)."""
     before, now = np.zeros(len(kinds)), np.zeros(len(kinds))
+    who = np.zeros(len(kinds), np.int64)
     for b in range(len(books)):
         reward[b] = 0.0
         if not books[b].running:
@@ -216,7 +217,7 @@ def step_lanes(  # type: ignore[no-untyped-def]
         total(w, before)
         give_orders(kinds, pairs, n, w, actions[b])
         for k in range(LOOPS_PER_STEP):
-            loop(kinds, pairs, n, terrain, routes, w, rng[b], books[b].t * LOOPS_PER_STEP + k)
+            loop(kinds, pairs, n, terrain, routes, w, rng[b], books[b].t * LOOPS_PER_STEP + k, who)
         books[b].t += 1
         last[b, :] = actions[b, :]
         total(w, now)

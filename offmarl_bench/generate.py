@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from offmarl_bench import provenance
 from offmarl_bench.atomic import write_atomic
+from offmarl_bench.copies import replace_copies
 from offmarl_bench.envs import get_suite, lanes_of, split_id
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.executors import Executor, LocalExecutor
@@ -310,6 +311,7 @@ def _play_and_merge(plan: Plan, folder: Path, executor: Executor, progress: bool
         with bar:
             for count in executor.map(play, todo):
                 bar.update(count)
+        replace_copies(shards, plan.spec, progress=progress)
         _merge(plan, shards, folder, progress)
     except OffmarlError as e:
         raise OffmarlError(f"{e} (finished shards are kept in {folder}; the same command goes on from there)") from e

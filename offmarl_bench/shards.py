@@ -10,32 +10,34 @@ import functools
 import json
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.envs import make_env
 from offmarl_bench.envs.base import BatchedEnv
 from offmarl_bench.errors import FormatError
-from offmarl_bench.format.flatten import flatten
+from offmarl_bench.format.flatten import episode_at, episode_rows, flatten
 from offmarl_bench.format.schema import Columns, columns_of
 from offmarl_bench.pool import Pool
 from offmarl_bench.recipes import Recipe
 from offmarl_bench.rollout import rollout
-from offmarl_bench.seeding import episode_seeds, generator
-from offmarl_bench.types import LEVELS, EnvSpec
+from offmarl_bench.seeding import episode_seeds, generator, sequence
+from offmarl_bench.types import LEVELS, EnvSpec, Episode
 
 log = logging.getLogger(__name__)
 
 SHARD_EPISODES = 256
 """Episodes of a shard, unless the suite's lanes are costly (``envs.lanes_of``)."""
-MEMBERS, PLAY = 1, 2
-"""Streams under (master seed, ``generate``, index): who plays an episode; a shard's random play."""
+MEMBERS, PLAY, AGAIN = 1, 2, 3
+"""Streams under (master seed, ``generate``, index): who plays an episode; a shard's random play; the seeds of an
+episode that is played again."""
 KINDS = {"F32": "<f4", "I32": "<i4", "I16": "<i2", "I8": "|i1", "BOOL": "|b1"}
 """Types as safetensors names them."""
 HEADER_BYTES = 8
@@ -109,22 +111,49 @@ def play(shard: Shard) -> int:
     Raises:
         OffmarlError: the file cannot be written, or the pool lacks a level.
     """
+    seeds = episode_seeds(shard.seed, "generate", shard.first, shard.count)
+    write(shard, _rollout(shard, np.arange(shard.count), seeds, generator(shard.seed, "generate", shard.index, PLAY)))
+    return shard.count
+
+
+def play_again(shard: Shard, chosen: Sequence[int], attempt: int) -> list[Episode]:
+    """Episodes of this shard, chosen by their index in it, once more: the same cast, other random numbers.
+
+    ``attempt`` counts from 1; each has its own numbers.
+    """
+    path = [(shard.first + b, AGAIN, attempt) for b in chosen]
+    seeds = np.array([sequence(shard.seed, "generate", *p).generate_state(1, np.uint64)[0] for p in path], np.uint64)
+    return _rollout(
+        shard, np.asarray(chosen, np.int64), seeds, generator(shard.seed, "generate", shard.index, PLAY, attempt)
+    )
+
+
+def episodes_of(shard: Shard, spec: EnvSpec) -> list[Episode]:
+    """What a played shard holds, as views into its file. Raises FormatError: it is not a whole shard of this run."""
+    columns = open_shard(shard, spec)
+    rows = zip(*(a.tolist() for a in episode_rows(columns)), strict=True)
+    return [episode_at(columns, first, length, k) for k, (first, length) in enumerate(rows)]
+
+
+def _rollout(
+    shard: Shard, lanes: Int64[np.ndarray, " B"], seeds: UInt64[np.ndarray, " B"], g: np.random.Generator
+) -> list[Episode]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums over several threads differ in the last bit, and the data with them
     try:
-        levels, members = cast(shard)
+        levels, members = (a[lanes] for a in cast(shard))
         env = _env(shard.env_id, shard.size)
-        seeds = episode_seeds(shard.seed, "generate", shard.first, shard.count)
-        played = rollout(
-            env, shard.pool.policy(members), seeds, generator(shard.seed, "generate", shard.index, PLAY),
-            record=True, levels=levels, members=members,
-        )  # fmt: skip
-        columns, _ = flatten(played.episodes or [], env.spec, first_id=shard.first)
+        played = rollout(env, shard.pool.policy(members), seeds, g, record=True, levels=levels, members=members)
     finally:
         torch.set_num_threads(threads)
+    return played.episodes or []
+
+
+def write(shard: Shard, episodes: Sequence[Episode]) -> None:
+    """Write a shard's file. Raises OffmarlError: it cannot be written."""
+    columns, _ = flatten(episodes, shard.pool.spec, first_id=shard.first)
     header = {"signature": shard.signature, "first": str(shard.first), "count": str(shard.count)}
     write_atomic(shard.path, safetensors.numpy.save(columns, metadata=header))
-    return shard.count
 
 
 def open_shard(shard: Shard, spec: EnvSpec) -> Columns:

@@ -68,6 +68,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
         "online",
         "pool_train",
         "shards",
+        "copies",
         "generate",
         "dial",
         "twin",

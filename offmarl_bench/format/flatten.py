@@ -21,6 +21,12 @@ def row_starts_of(lengths: Int64[np.ndarray, " E"]) -> Int64[np.ndarray, " E"]:
     return np.concatenate([np.zeros(1, np.int64), ends[:-1]]) if len(ends) else np.zeros(0, np.int64)
 
 
+def episode_rows(columns: Columns) -> tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"]]:
+    """First row and length in steps of each episode of whole columns."""
+    starts, lasts = np.flatnonzero(columns["is_first"]), np.flatnonzero(columns["is_last"])
+    return starts, lasts - starts
+
+
 def _fill(out: np.ndarray, episode: Episode, name: str, k: int, first: int) -> None:
     given = getattr(episode, name)
     if given is None:

@@ -11,6 +11,7 @@ from offmarl_bench import admit, manifest, regenerate
 from offmarl_bench.errors import OffmarlError
 from offmarl_bench.loader import find_dataset, load_dataset
 from offmarl_bench.pool import save_pool
+from offmarl_bench.recipes import named_recipe
 from offmarl_bench.records import from_json
 from tests.cli.outcome import DATA, Run, fails, succeed
 from tests.test_dial import skilled_pool
@@ -67,8 +68,9 @@ def test_the_hub_is_asked_only_when_told_to(run: Run, monkeypatch: pytest.Monkey
         return ["toy/signals/low-v1"] if env_id == "toy/signals" else []
 
     monkeypatch.setattr("offmarl_bench.hub.remote_versions", there)
+    today = f"smac/2s3z/low-v{named_recipe('smac/2s3z', 'low').version}"
     listed = {d["id"]: d["remote"] for d in json.loads(succeed(run("datasets", "--remote", "--json")))}
-    assert (listed["toy/signals/low-v1"], listed["smac/2s3z/low-v2"]) == (True, False)
+    assert (listed["toy/signals/low-v1"], listed[today]) == (True, False)
     shown = succeed(run("datasets", "--remote"))
     assert "Hub" in shown
     assert "On the Hub, not here: offmarl-bench pull DATASET" in shown

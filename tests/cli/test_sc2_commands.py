@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from offmarl_bench.loader import load_dataset
+from offmarl_bench.recipes import named_recipe
 from tests.cli.outcome import Run, fails, succeed
 from tests.sc2_game import BACKEND, install
 
@@ -34,7 +35,8 @@ def test_generate_and_score_in_the_real_game(run: Run, game: None) -> None:
     succeed(run(*LOW, *SMALL))
     asked = ("evaluate", "bc", "--dataset", "smac/2s3z/low", "--seeds", 1, "--budget", 2, "--episodes", 2)
     told = json.loads(succeed(run(*asked, "--workers", 1, "--backend", "sc2", "--json")))
-    assert [(r["env_id"], r["dataset"], r["backend"]) for r in told] == [("smac-sc2/2s3z", "smac/2s3z/low-v2", BACKEND)]
+    dataset = f"smac/2s3z/low-v{named_recipe('smac/2s3z', 'low').version}"
+    assert [(r["env_id"], r["dataset"], r["backend"]) for r in told] == [("smac-sc2/2s3z", dataset, BACKEND)]
     assert "--backend sc2" in told[0]["command"]
     assert BACKEND in succeed(run("table", "--backend", "sc2"))
     fails(run("table"), 1, "no results")  # they are not mixed with those of our engine

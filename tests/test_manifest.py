@@ -49,6 +49,8 @@ FOR_EVER = {
     "smac/3s_vs_5z/medium-v2": "fcbbedad82368bb35263a4015b58abc6f50284f738e5ae062c1aae597ce35c17",
     "smac/3s_vs_5z/fig1-v2": "0c38613fc26fcea741422ac40b653a677c347ef753dae3de3f654d4c1df05e8c",
     "smac/2s_vs_1sc/low-v2": "a42dc4a6bd3234cdceb1d42a64783deafedf58ec001c1cbfd126536b8a3b4fd5",
+    "smac/1c3s5z/low-v3": "b8bbe2546fb5d6c00e93f84a9aa9a086c4fe1ecdc799a403d8b2645002ecfe4d",
+    "smac/1c3s5z/medium-v3": "c6ce39b5f6cbc92b0ffb4a5076d002a8fd2796959b154467499db178d1077721",
     "mpe/CN_3ls3l/low-v1": "e8affbce939713534fbcebadb7d345dc53936b3f907d01cd4e507af596626e40",
     "mpe/CN_3ls3l/medium-v1": "9c74e4ccaea5341865e52fcec02f688bdd8df426f8a13675c51fdfb302afa74b",
     "mpe/CN_4ls4l/low-v1": "83e4de2ed094f91314919f5334ddeec72a1bf136e4cf97854c62777e19ce0edb",

@@ -18,7 +18,8 @@ from offmarl_bench.seeding import generator
 from offmarl_bench.train import one_thread
 
 EPISODES = 256
-AGENTS = ("qmix", "macql", "mabcq", "icq")
+DISCRETE = ("qmix", "macql", "mabcq", "icq")
+CONTINUOUS = ("facmac", "macql", "mabcq", "icq")
 
 
 def trained(dataset: Dataset, name: str, updates: int, seed: int, trust: float) -> tuple[float, float, float]:
@@ -46,7 +47,7 @@ def main(dataset: str, updates: int, seed: int) -> None:
     data = load_dataset(dataset)
     click.echo("| agent | target, as it comes | return | target, mean at the cut | return |\n|---|---|---|---|---|")
     with one_thread():
-        for name in AGENTS:
+        for name in DISCRETE if data.spec.discrete else CONTINUOUS:
             row = name
             for trust in (1.0, 0.0):
                 target, greedy, sampled = trained(data, name, updates, seed, trust)

@@ -178,7 +178,7 @@ _SAME_SHAPE = (
 )
 _SECOND = 2
 """Version of what was published once before: under the engine's first version (``envs/smac/suite.py``), with a pool
-whose training was not finished (3s_vs_5z), or with copies (2s_vs_1sc, low)."""
+whose training was not finished (3s_vs_5z), or with copies (2s_vs_1sc)."""
 _THIRD = 3
 """Version of what was published under the engine's first version, then played under its second by the same networks,
 and now by networks that were trained under the second."""
@@ -229,7 +229,7 @@ RECIPES: dict[tuple[str, str], NamedRecipe] = {
         )
         for name, quality, text, mean, version in (
             ("2s_vs_1sc", "low", "50%[s1r,s2r] + 50%[s1r,s2m]", 2.84, _SECOND),
-            ("2s_vs_1sc", "medium", "100%[s1r,s2e]", 9.86, 1),
+            ("2s_vs_1sc", "medium", "100%[s1r,s2e]", 9.86, _SECOND),
             ("3s_vs_5z", "low", "50%[s1r,s2r,s3r] + 50%[s1r,s2r,s3m]", 2.94, _SECOND),
             ("3s_vs_5z", "medium", "100%[s1r,s2r,s3e]", 7.06, _SECOND),
             ("8m", "medium", _but(_8M, "m1"), 9.85, _SECOND),

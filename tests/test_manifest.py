@@ -59,6 +59,7 @@ FOR_EVER = {
     "smac/2s3z/expert-balanced-v3": "296d6824fdbd7fb69384d62b0133bd1b8efd0119bb1118b31bce5b5e32fb8f5b",
     "smac/10m_vs_11m/low-v3": "823e083de7a6b4e9077658942e623bd68daa852c15f86d137751447213b25fba",
     "smac/10m_vs_11m/medium-v3": "2c6ca85766a495addadfacdfe14cdb5abd0906e31c668fcf384d66293abb1093",
+    "smac/2s_vs_1sc/medium-v2": "b3c9d5a375e361a790cca871a81e4b591f2fed41a0a8633038961fcdada52959",
     "mpe/CN_3ls3l/low-v1": "e8affbce939713534fbcebadb7d345dc53936b3f907d01cd4e507af596626e40",
     "mpe/CN_3ls3l/medium-v1": "9c74e4ccaea5341865e52fcec02f688bdd8df426f8a13675c51fdfb302afa74b",
     "mpe/CN_4ls4l/low-v1": "83e4de2ed094f91314919f5334ddeec72a1bf136e4cf97854c62777e19ce0edb",

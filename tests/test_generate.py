@@ -9,8 +9,10 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ from offmarl_bench.errors import FormatError, OffmarlError, UnknownName
 from offmarl_bench.format.reader import read_metadata
 from offmarl_bench.generate import generate
 from offmarl_bench.loader import load_dataset
-from tests.toy_pool import toy_pool
+from offmarl_bench.shards import SHARD_EPISODES, episodes_of, write
+from tests.toy_pool import SPEC, toy_pool
 
 EPISODES = 600
 """Three shards, the last one not full."""
@@ -129,6 +132,26 @@ def server() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.test_generate"])
     return context
+
+
+class Copying:
+    """An executor after which one episode of the run is a copy of another."""
+
+    def map(self, fn: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
+        for shard in tasks:
+            count = fn(shard)
+            if shard.index == 1:
+                episodes = episodes_of(shard, SPEC)
+                episodes[7] = episodes[3]
+                write(shard, episodes)
+            yield count
+
+
+def test_a_copy_is_played_again_before_anybody_sees_it(tmp_path: Path, made: Path) -> None:
+    first, again = load_dataset(made), load_dataset(make(tmp_path / "low.h5", executor=Copying()))
+    different = [k for k in range(EPISODES) if not np.array_equal(first[k].observations, again[k].observations)]
+    assert different == [SHARD_EPISODES + 7]
+    assert not np.array_equal(again[SHARD_EPISODES + 7].observations, again[SHARD_EPISODES + 3].observations)
 
 
 def test_killed_at_any_moment_it_goes_on_and_ends_the_same(

@@ -42,6 +42,8 @@ WARM_UP = 3
 """Updates before the clock starts."""
 TICK = 1e-9
 """Seconds; keeps a rate finite where the clock of the CPU did not move."""
+DIGITS = 6
+"""Significant digits of a value in JSON: steps a second and thousandths of a second alike."""
 LOADS = 3
 """A file is loaded this often; the best counts, since noise only ever adds."""
 
@@ -65,7 +67,7 @@ class Measurement:
         """One JSON line: the row, and what it was measured with."""
         fields = ("bench", "case", "value", "unit", "threads", "seconds")
         row = {name: getattr(self, name) for name in fields}
-        row["value"], row["seconds"] = round(self.value, 3), round(self.seconds, 3)
+        row["value"], row["seconds"] = float(f"{self.value:.{DIGITS}g}"), round(self.seconds, 3)
         return row | {"versions": versions(), "commit": commit()}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from offmarl_bench.bench import Measurement
 from offmarl_bench.bench_train import bench_train, players
 from offmarl_bench.cli.bench import three_digits
 
@@ -26,3 +29,9 @@ def test_who_cannot_play_is_not_measured_unless_asked_for() -> None:
 
 def test_the_table_shows_an_update_of_milliseconds_as_well_as_a_million_steps() -> None:
     assert [three_digits(x) for x in (0.01071, 0.5, 42.14, 826159.4)] == ["0.0107", "0.5", "42.1", "826,159"]
+
+
+def test_json_keeps_six_digits_of_milliseconds_and_of_a_million_steps() -> None:
+    row = Measurement(bench="train", case="one", value=0.00712345678, unit="s/update", threads=1, seconds=5.0)
+    assert row.to_json()["value"] == 0.00712346
+    assert replace(row, value=826159.4).to_json()["value"] == 826159

@@ -255,9 +255,20 @@ def _notes(report: Report, table: PaperTable) -> list[str]:
         remarks = table.remarks.get(table.key(where.suite, where.map, where.quality), {})
         shown = {table.title_of(c.results[0].agent) for c in row.cells if c is not None}
         notes += [f"paper† {text}" for title, text in remarks.items() if title in shown]
+        lengths = _unequal_lengths(row, report.columns)
+        notes += [f"length on {row.label} {where.quality}: not the same for all: {lengths}"] if lengths else []
         order = order_sentence(f"order on {row.label} {where.quality}", _standings(row, report.columns))
         notes += [order] if order else []
     return list(dict.fromkeys(notes))
+
+
+def _unequal_lengths(row: Row, titles: Sequence[str]) -> str:
+    """Which agents of a row were trained under which budget; nothing where all were under the same."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for title, cell in zip(titles, row.cells, strict=True):
+        if cell is not None:
+            groups[str(cell.results[0].budget)].append(title)
+    return "; ".join(f"{', '.join(who)} (budget {budget})" for budget, who in groups.items()) if len(groups) > 1 else ""
 
 
 def _standings(row: Row, titles: Sequence[str]) -> list[Standing]:

@@ -146,6 +146,13 @@ def test_runs_of_other_length_are_never_mixed() -> None:
     assert "BC on smac/2s3z/low-v1: left out 3 results with 750 updates of other data or settings" in report.warnings
 
 
+def test_a_row_says_where_its_agents_were_not_trained_for_as_long() -> None:
+    short = seeds([9.0], agent="sit", budget="30%", updates=10_500)
+    text = render(build_report([*seeds([3.0]), *seeds([4.0], agent="icq"), *short]), "json")
+    assert "length on 2s3z low: not the same for all: BC, ICQ (budget paper); SIT (budget 30%)" in text
+    assert "length on" not in render(build_report(TWO_AGENTS), "json")
+
+
 def test_settings_of_this_version_come_before_those_of_another() -> None:
     present = config_json(make_config("bc", "smac/2s3z"))
     old = seeds([1.0, 1.0, 1.0], config=present | {"hidden": 7}, run="zzz")

@@ -27,6 +27,8 @@ TOP = 10
 """How many of the likeliest trajectories ``top10_mass`` sums up."""
 BLIND = 0.5
 """AUC of a stage I that knows nothing; below, it prefers the worse trajectories."""
+MARGIN = 0.05
+"""An AUC no further than this from blind is called so, on either side."""
 
 
 def auc(score: Float64[np.ndarray, " K"], level: Shaped[np.ndarray, " K"]) -> float | None:
@@ -106,15 +108,21 @@ def replay_metrics(replay: DPER) -> dict[str, float]:
 
 
 def warn_if_inverted(metrics: Mapping[str, object]) -> None:
-    """Warn about types whose better trajectories got the lower priorities."""
+    """Warn about types whose better trajectories got the lower priorities, or none that tell them apart."""
     for name, value in metrics.items():
-        if name.endswith("/auc") and isinstance(value, float) and value < BLIND:
-            log.warning(
-                "type %s: better trajectories get LOWER priorities (AUC %.2f, blind is 0.5): stage I is inverted; "
-                "train it longer, or with standardise_reward",
-                name.partition("/")[0],
-                value,
-            )
+        if not name.endswith("/auc") or not isinstance(value, float) or value >= BLIND + MARGIN:
+            continue
+        blind = value >= BLIND - MARGIN
+        log.warning(
+            "type %s: %s (AUC %.2f, blind is 0.5)%s; train it longer, or with standardise_reward (docs/sit.md has cases "
+            "where neither helps)",
+            name.partition("/")[0],
+            "priorities hardly tell better trajectories from worse"
+            if blind
+            else "better trajectories get LOWER priorities",
+            value,
+            "" if blind else ": stage I is inverted",
+        )
 
 
 def decomposition(agent: SIT, dataset: Dataset) -> pd.DataFrame:

@@ -213,6 +213,7 @@ def test_rank_correlation_is_spearmans() -> None:
 
 def test_an_inverted_stage_one_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        warn_if_inverted({"a/auc": 0.4, "b/auc": 0.6, "a/alpha": 0.1})
-    assert "type a: better trajectories get LOWER priorities (AUC 0.40" in caplog.text
+        warn_if_inverted({"a/auc": 0.4, "b/auc": 0.6, "c/auc": 0.499, "a/alpha": 0.1})
+    assert "type a: better trajectories get LOWER priorities (AUC 0.40, blind is 0.5): stage I is inv" in caplog.text
     assert "type b" not in caplog.text
+    assert "type c: priorities hardly tell better trajectories from worse (AUC 0.50, blind is 0.5); tr" in caplog.text

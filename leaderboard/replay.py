@@ -86,7 +86,7 @@ def load_policy(path: Path) -> Agent | Graph:
     if record.kind == "onnx":
         return Graph(record.agent, spec, weights, record.epsilon, record.softmax, record.noise)
     cls: type[Agent] = resolve("agents", record.agent)
-    agent = cls(spec, settings_of(record.config, record.agent, str(path)))
+    agent = cls.form(spec)(spec, settings_of(record.config, record.agent, str(path)))
     agent.name, agent.preset = record.agent, record.preset
     tensors, _ = read_tensors(weights)
     load_weights(agent, tensors, weights, agent.policy_state())

@@ -114,7 +114,7 @@ def warn_if_inverted(metrics: Mapping[str, object]) -> None:
             continue
         blind = value >= BLIND - MARGIN
         log.warning(
-            "type %s: %s (AUC %.2f, blind is 0.5)%s; train it longer, or with standardise_reward (docs/sit.md has cases "
+            "type %s: %s (AUC %.2f, blind is 0.5)%s; train it longer, or with standardise_reward (docs/sit.md: cases "
             "where neither helps)",
             name.partition("/")[0],
             "priorities hardly tell better trajectories from worse"

@@ -169,9 +169,12 @@ class ARDNEM(nn.Module):
         r = self.reward_out(self.reward_mid.rectified(hidden)).view(-1, K, N)
         if not self.attends:
             return present.float().expand_as(r), r
-        e_i = self.pair_out(shared_rectified(self.pair_in, pairs)).view(-1, K, N, self.config.attention_hidden)
+        # e_i = P h_i + b: W_k P takes the place of W_k, so that P meets the K states and not all K·N agents; b adds the
+        # same to the scores of all agents of a transition, which the softmax does not see.
+        h_i = shared_rectified(self.pair_in, pairs).view(-1, K, N, self.config.attention_hidden)
         e_s = self.state_out(shared_rectified(self.state_in, data.state))
-        return contribution_weights(e_s, e_i, self.W_q, self.W_k, present), r
+        W_k = self.W_k @ self.pair_out.weight.transpose(1, 2)
+        return contribution_weights(e_s, h_i, self.W_q, W_k, present), r
 
     def loss(self, data: Transitions) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. (3) on a batch, and what to log.

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sit.ardnem import ARDNEM, Transitions, agreement, entropy, sample_steps, transitions
+from offmarl_bench.ops import one_hot
+from sit.ardnem import ARDNEM, Transitions, agreement, contribution_weights, entropy, sample_steps, transitions
 from sit.config import SITConfig
+from sit.members import shared_rectified
 from tests.imbalanced_toy import imbalanced
 
 
@@ -35,6 +37,20 @@ def test_members_are_independent_networks() -> None:
         lam_m, r_m = alone(data)
         assert torch.allclose(lam[m], lam_m[0], atol=1e-6)
         assert torch.allclose(r[m], r_m[0], atol=1e-6)
+
+
+def test_credit_is_that_of_the_embedded_pairs() -> None:
+    """W_k P on what comes before e_i = P h_i + b says the same as W_k on e_i itself, Eq. (1), though b is left out."""
+    config = SITConfig(members=3)
+    net, data = network(config), some(config)
+    K, N = data.actions.shape
+    pairs = torch.cat([data.obs, one_hot(data.actions, net.spec.A)], -1).flatten(0, 1)
+    kinds = net.get_buffer("kinds").repeat(K, 1)
+    h_i = shared_rectified(net.pair_in, torch.cat([pairs, kinds], -1))
+    e_i = net.pair_out(h_i).view(config.members, K, N, -1)
+    e_s = net.state_out(shared_rectified(net.state_in, data.state))
+    expected = contribution_weights(e_s, e_i, net.W_q, net.W_k, data.alive)
+    assert torch.allclose(net(data)[0], expected, atol=1e-6)
 
 
 def test_swapping_two_agents_of_a_type_swaps_their_credit() -> None:

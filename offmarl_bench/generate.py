@@ -10,8 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from offmarl_bench import provenance
+from offmarl_bench.alone import alone_in
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.copies import replace_copies
 from offmarl_bench.envs import get_suite, lanes_of, split_id
@@ -36,11 +36,6 @@ from offmarl_bench.recipes import NamedRecipe, Recipe, named_recipe, parse_recip
 from offmarl_bench.records import json_digest
 from offmarl_bench.shards import SHARD_EPISODES, Shard, is_done, open_shard, play
 from offmarl_bench.types import EnvSpec
-
-try:
-    import fcntl
-except ImportError:  # Windows has none; there nobody stops two processes from working on the same dataset
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -210,23 +205,6 @@ def _metadata(plan: Plan, parts: list[Columns]) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else may work in the folder of parts; the lock goes with its process, however that ends."""
-    busy = f"another process is generating into {folder}; wait for it or end it"
-    try:
-        file = (folder / SIGNATURE_FILE).open("rb")
-    except OSError as e:  # it has just finished and cleaned up
-        raise OffmarlError(busy) from e
-    with file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                raise OffmarlError(busy) from e
-        yield
-
-
 def _merge(plan: Plan, shards: list[Shard], folder: Path, progress: bool) -> None:
     parts = [open_shard(s, plan.spec) for s in shards]
     total = sum(column.nbytes for part in parts for column in part.values())
@@ -288,7 +266,7 @@ def generate(
         return plan.out
     _say_if_unlike_published(plan)
     _prepare(plan, folder, overwrite)
-    with _alone(folder):
+    with alone_in(folder, f"generating into {folder}"):
         _play_and_merge(plan, folder, executor or LocalExecutor(workers), progress)
         shutil.rmtree(folder, ignore_errors=True)
     return plan.out

@@ -23,6 +23,7 @@ from jaxtyping import UInt64
 from tqdm import tqdm
 
 from offmarl_bench.agent import Agent, Metrics, make_agent
+from offmarl_bench.alone import alone_in
 from offmarl_bench.atomic import write_atomic
 from offmarl_bench.checkpoint import Position, load_checkpoint, save_checkpoint
 from offmarl_bench.envs import make_env
@@ -212,9 +213,17 @@ def train_seed(env_id: str, seed: int, config: OnlineTraining, directory: Path, 
 
     Raises:
         FormatError: the folder holds a run with other settings, or is damaged.
-        OffmarlError: an agent that cannot be trained online.
+        OffmarlError: an agent that cannot be trained online, a folder that cannot be written or that another process
+            is training in.
     """
-    with torch.random.fork_rng(devices=[]):  # an agent's update draws from torch's own generator, as in `train`
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OffmarlError(f"cannot make the folder {directory}: {e.strerror}; choose another place") from e
+    with (
+        alone_in(directory, f"training in {directory}"),
+        torch.random.fork_rng(devices=[]),  # an agent's update draws from torch's own generator, as in `train`
+    ):
         torch.manual_seed(int(sequence(seed, "pool", TORCH).generate_state(1, np.uint64)[0]))
         _train(SeedRun(env_id, seed, config, directory), bar)
     return directory

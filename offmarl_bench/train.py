@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from offmarl_bench import provenance
 from offmarl_bench.agent import Agent, Metrics, Phase
+from offmarl_bench.alone import alone_in
 from offmarl_bench.budget import Budget, parse_budget, steps_of
 from offmarl_bench.checkpoint import Position, delete_checkpoints, load_checkpoint, save_checkpoint
 from offmarl_bench.errors import OffmarlError, SpecMismatch
@@ -300,8 +301,8 @@ def train(
 
     Raises:
         SpecMismatch: the data come from another environment than the agent was made for.
-        OffmarlError: a loss or weight that is no longer finite, a folder that cannot be written or belongs to
-            another run, Weights & Biases that cannot start.
+        OffmarlError: a loss or weight that is no longer finite, a folder that cannot be written, belongs to
+            another run or is being trained in by another process, Weights & Biases that cannot start.
         KeyboardInterrupt: after Ctrl-C, once the checkpoint is saved.
     """
     run_dir, budget = Path(run_dir), parse_budget(budget)
@@ -315,7 +316,10 @@ def train(
     phases = agent.phases(dataset)
     plan = _plan(agent, dataset, phases, seed, budget)
     check_same(plan, run_dir)
-    if not is_finished(run_dir):
+    if is_finished(run_dir):
+        load_into(agent, run_dir)
+        return run_dir
+    with alone_in(run_dir, f"training in {run_dir}"):
         end = _Run(agent, phases, plan, run_dir, checkpoint_every, log_every, probe, wandb, stages).go(progress)
         record = RunRecord(
             plan=asdict(plan),
@@ -327,6 +331,4 @@ def train(
         )
         write_agent(run_dir, agent, record)
         delete_checkpoints(run_dir)
-    else:
-        load_into(agent, run_dir)
     return run_dir

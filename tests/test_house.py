@@ -25,7 +25,7 @@ MAX_LINES = 400
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("errors",),
     ("types", "seeding"),
-    ("registry", "home", "atomic", "provenance", "records", "memory"),
+    ("registry", "home", "alone", "atomic", "provenance", "records", "memory"),
     (
         "ids",
         "format",

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from offmarl_bench.agent import Agent, Phase
+from offmarl_bench.alone import alone_in
 from offmarl_bench.envs import get_spec
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.joints import load_joint
@@ -117,6 +118,15 @@ def test_a_killed_run_goes_on_from_its_last_test(tmp_path: Path) -> None:
     assert [p["steps"] for p in points] == [0, 256, 512, 768]
     train_seed("toy/signals", 0, config, tmp_path)  # finished: nothing to do
     assert curve(tmp_path) == points
+
+
+def test_two_processes_do_not_train_one_seed(tmp_path: Path) -> None:
+    with (
+        alone_in(tmp_path, "training"),
+        pytest.raises(OffmarlError, match=f"another process is training in {tmp_path}"),
+    ):
+        train_seed("toy/signals", 0, short(steps=256), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_can_be_made_longer_but_not_different(tmp_path: Path) -> None:

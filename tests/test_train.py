@@ -14,6 +14,7 @@ import torch
 
 from offmarl_bench import registry
 from offmarl_bench.agent import Agent, Metrics, Phase, Policy, make_agent
+from offmarl_bench.alone import alone_in
 from offmarl_bench.bench_train import players
 from offmarl_bench.budget import parse_budget, steps_of
 from offmarl_bench.checkpoint import LATEST, load_checkpoint
@@ -221,6 +222,24 @@ def test_a_folder_belongs_to_one_run(tmp_path: Path) -> None:
     train(make_agent("bc", SPEC, hidden=8), data, tmp_path, seed=0, budget=5)
     with pytest.raises(OffmarlError, match="holds another run: seed was 0, now 1; choose another folder"):
         train(make_agent("bc", SPEC, hidden=8), data, tmp_path, seed=1, budget=5)
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    data, run, said = expert_dataset(8), tmp_path / "run", []
+
+    def again() -> None:
+        with pytest.raises(OffmarlError, match=r"another process is training in .*run; wait for it or end it"):
+            train(noisy(), data, run, seed=0)
+        said.append("refused")
+
+    agent = noisy()
+    agent.hook = after(3, again)
+    train(agent, data, run, seed=0)
+    assert said == ["refused"]
+    with alone_in(run, "reading"):  # finished: anybody may load it
+        loaded = noisy()
+        train(loaded, data, run, seed=0)
+        assert same(agent, loaded)
 
 
 def test_a_loss_that_is_not_finite_stops_with_one_line(tmp_path: Path) -> None:

@@ -17,14 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from offmarl_bench.alone import claim
 from offmarl_bench.errors import FormatError, OffmarlError
 from offmarl_bench.hub.failures import asking
 from offmarl_bench.hub.place import DEFAULT_ENDPOINT, REPO_TYPE, endpoint, offline
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -145,11 +141,7 @@ def _alone(partial: Path) -> Iterator[BinaryIO]:
     """The partial file, open at its end; nobody else may write to it."""
     partial.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("ab") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as e:
-                raise OffmarlError(f"another process is downloading {partial}; wait for it or end it") from e
+        claim(file, f"downloading {partial}")
         yield file
 
 

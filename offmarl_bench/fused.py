@@ -65,31 +65,43 @@ class _ReluOfSum(torch.autograd.Function):
         return by_x, by_a, None, by_b, None
 
 
-def dots(a: Float[Tensor, "*L N H"], b: Float[Tensor, "*L H"]) -> Float[Tensor, "*L N"]:
-    """Products of each b with its N companions; as a batch of matrix products these are too small to be fast."""
-    if has_kernel(a):
-        out: Tensor = _Dots.apply(a, b)  # type: ignore[no-untyped-call]
+def rectified_dots(
+    x: Float[Tensor, "M *L N H"], c: Float[Tensor, "M H"], b: Float[Tensor, "M *L H"]
+) -> Float[Tensor, "M *L N"]:
+    """Products of each b with max(0, x + c) of its N companions: a layer's bias and ReLU, and what reads it.
+
+    As a batch of matrix products these are too small to be fast, and what is between them is never written down.
+
+    Args:
+        x: the layer's products with its inputs.
+        c: its bias, one for each entry of the leading axis.
+        b: what reads it.
+    """
+    if has_kernel(x):
+        out: Tensor = _RectifiedDots.apply(x, c, b)  # type: ignore[no-untyped-call]
         return out
-    return (a * b.unsqueeze(-2)).sum(-1)
+    return (F.relu(x + c.view(len(c), *[1] * (x.dim() - 2), -1)) * b.unsqueeze(-2)).sum(-1)
 
 
-class _Dots(torch.autograd.Function):
+class _RectifiedDots(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        flat_a, flat_b = a.reshape(-1, *a.shape[-2:]).contiguous(), b.reshape(-1, b.shape[-1]).contiguous()
-        out = a.new_empty(a.shape[:-1])
-        kernels.dots(flat_a.numpy(), flat_b.numpy(), _rows(out))
-        ctx.sizes = a.shape, b.shape
-        ctx.save_for_backward(flat_a, flat_b)
+    def forward(ctx: Any, x: Tensor, c: Tensor, b: Tensor) -> Tensor:
+        flat_x, flat_b = x.reshape(-1, *x.shape[-2:]).contiguous(), b.reshape(-1, b.shape[-1]).contiguous()
+        out = x.new_empty(x.shape[:-1])
+        kernels.rectified_dots(flat_x.numpy(), _array(c), flat_b.numpy(), _rows(out))
+        ctx.sizes = x.shape, b.shape
+        ctx.save_for_backward(flat_x, c, flat_b)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        a, b = ctx.saved_tensors
-        by_a, by_b = torch.empty_like(a), torch.zeros_like(b)
-        kernels.dots_back(_rows(grads[0]), a.numpy(), b.numpy(), by_a.numpy(), by_b.numpy())
-        return by_a.view(ctx.sizes[0]), by_b.view(ctx.sizes[1])
+        x, c, b = ctx.saved_tensors
+        by_x, by_c, by_b = torch.empty_like(x), x.new_zeros(c.shape), torch.zeros_like(b)
+        kernels.rectified_dots_back(
+            _rows(grads[0]), x.numpy(), _array(c), b.numpy(), by_x.numpy(), by_c.numpy(), by_b.numpy()
+        )
+        return by_x.view(ctx.sizes[0]), by_c, by_b.view(ctx.sizes[1])
 
 
 def log_softmax(logits: Float[Tensor, "*L A"], legal: Bool[Tensor, "*L A"] | None) -> Float[Tensor, "*L A"]:

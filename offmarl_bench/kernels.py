@@ -188,33 +188,47 @@ def relu_of_sum_back(
 
 
 @summing
-def dots(a: Float32[np.ndarray, "K N H"], b: Float32[np.ndarray, "K H"], out: Float32[np.ndarray, "K N"]) -> None:
-    """Products of each b with its N companions, into ``out``."""
-    K, N, H = a.shape
+def rectified_dots(
+    x: Float32[np.ndarray, "K N H"],
+    c: Float32[np.ndarray, "M H"],
+    b: Float32[np.ndarray, "K H"],
+    out: Float32[np.ndarray, "K N"],
+) -> None:
+    """Products of each b with max(0, x + c) of its N companions, into ``out``; each c serves K / M rows of b."""
+    K, N, H = x.shape
+    each = K // len(c)
     for k in range(K):
+        p = k // each
         for i in range(N):
             total = ZERO
             for j in range(H):
-                total += a[k, i, j] * b[k, j]
+                total += max(x[k, i, j] + c[p, j], ZERO) * b[k, j]
             out[k, i] = total
 
 
 @compiled
-def dots_back(
+def rectified_dots_back(
     grad: Float32[np.ndarray, "K N"],
-    a: Float32[np.ndarray, "K N H"],
+    x: Float32[np.ndarray, "K N H"],
+    c: Float32[np.ndarray, "M H"],
     b: Float32[np.ndarray, "K H"],
-    by_a: Float32[np.ndarray, "K N H"],
+    by_x: Float32[np.ndarray, "K N H"],
+    by_c: Float32[np.ndarray, "M H"],
     by_b: Float32[np.ndarray, "K H"],
 ) -> None:
-    """Derivatives of ``dots``: ``by_a`` is overwritten, ``by_b`` is added to."""
-    K, N, H = a.shape
+    """Derivatives of ``rectified_dots``: ``by_x`` is overwritten, the others are added to."""
+    K, N, H = x.shape
+    each = K // len(c)
     for k in range(K):
+        p = k // each
         for i in range(N):
             slope = grad[k, i]
+            for j in range(H):  # three loops, each of which the compiler can do for sixteen numbers at once
+                by_x[k, i, j] = slope * b[k, j] if x[k, i, j] + c[p, j] > ZERO else ZERO
             for j in range(H):
-                by_a[k, i, j] = slope * b[k, j]
-                by_b[k, j] += slope * a[k, i, j]
+                by_c[p, j] += by_x[k, i, j]
+            for j in range(H):
+                by_b[k, j] += slope * max(x[k, i, j] + c[p, j], ZERO)
 
 
 @compiled

@@ -16,38 +16,40 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from offmarl_bench.continuous import tamed
-from offmarl_bench.fused import dots
+from offmarl_bench.fused import rectified_dots
 from offmarl_bench.loader import Dataset
 from offmarl_bench.ops import one_hot
 from offmarl_bench.types import Batch, EnvSpec
 from sit.config import SITConfig
-from sit.members import MemberLinear, shared_rectified
+from sit.members import MemberLinear, column, spread
 from sit.monotonic import MonotonicMixing
 
 LEAST_STD = 1e-6
 """Rewards that never vary are divided by this instead of their standard deviation of 0."""
 
 
-def contribution_weights(
-    e_s: Float[Tensor, "M K H"],
-    e_i: Float[Tensor, "M K N H"],
-    W_q: Float[Tensor, "M D H"],
-    W_k: Float[Tensor, "M D H"],
-    alive: Bool[Tensor, "K N"],
-) -> Float[Tensor, "M K N"]:
-    """λ_i ∝ exp(e_sᵀ W_qᵀ W_k e_i), a softmax over the agents. Eq. (1).
+def query(
+    e_s: Float[Tensor, "M K H"], W_q: Float[Tensor, "M D H"], W_k: Float[Tensor, "M D J"]
+) -> Float[Tensor, "M K J"]:
+    """e_sᵀ W_qᵀ W_k, what the agents' e_i are compared with. Eq. (1).
 
     W_kᵀ W_q is applied to the K states rather than W_k to all K·N agents: the same number, N times cheaper.
 
     Args:
         e_s: embedded states.
-        e_i: embedded observation-action pairs.
         W_q: query weights.
         W_k: key weights.
+    """
+    return e_s @ W_q.transpose(1, 2) @ W_k
+
+
+def contribution_weights(scores: Float[Tensor, "M K N"], alive: Bool[Tensor, "K N"]) -> Float[Tensor, "M K N"]:
+    """λ_i ∝ exp(e_sᵀ W_qᵀ W_k e_i), a softmax over the agents. Eq. (1).
+
+    Args:
+        scores: ``query`` times e_i.
         alive: agents that take part; the others get λ = 0 (if none takes part, all do get 0).
     """
-    query = e_s @ W_q.transpose(1, 2) @ W_k
-    scores = dots(e_i, query)
     weights = scores.masked_fill(~alive & alive.any(-1, keepdim=True), -torch.inf).softmax(-1)
     return weights * alive
 
@@ -163,18 +165,18 @@ class ARDNEM(nn.Module):
         K, N = data.obs.shape[:2]
         actions = one_hot(data.actions, self.spec.A) if self.spec.discrete else data.actions
         kinds = self.get_buffer("kinds").expand(K, N, self.n_types)
-        pairs = torch.cat([data.obs, actions, kinds], -1).flatten(0, 1)
+        m = self.config.members
+        pairs = spread(torch.cat([data.obs, actions, kinds], -1).flatten(0, 1), m)
         present = self.present(data)
-        hidden = shared_rectified(self.reward_in, pairs)
-        r = self.reward_out(self.reward_mid.rectified(hidden)).view(-1, K, N)
+        r = column(self.reward_mid, self.reward_out, self.reward_in.rectified(pairs)).view(m, K, N)
         if not self.attends:
             return present.float().expand_as(r), r
-        # e_i = P h_i + b: W_k P takes the place of W_k, so that P meets the K states and not all K·N agents; b adds the
-        # same to the scores of all agents of a transition, which the softmax does not see.
-        h_i = shared_rectified(self.pair_in, pairs).view(-1, K, N, self.config.attention_hidden)
-        e_s = self.state_out(shared_rectified(self.state_in, data.state))
-        W_k = self.W_k @ self.pair_out.weight.transpose(1, 2)
-        return contribution_weights(e_s, h_i, self.W_q, W_k, present), r
+        e_s = self.state_out(self.state_in.rectified(spread(data.state, m)))
+        # e_i = P ReLU(V x_i + v) + p. W_k P takes the place of W_k, so that P meets the K states and not all K·N
+        # agents; p adds the same to the scores of all agents of a transition, which the softmax does not see.
+        q = query(e_s, self.W_q, self.W_k @ self.pair_out.weight.transpose(1, 2))
+        scores = rectified_dots(self.pair_in.product(pairs).view(m, K, N, -1), self.pair_in.bias.squeeze(1), q)
+        return contribution_weights(scores, present), r
 
     def loss(self, data: Transitions) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. (3) on a batch, and what to log.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sit.config import SITConfig
-from sit.members import MemberLinear, shared
+from sit.members import MemberLinear, column, spread
 
 
 def monotonic_total(
@@ -53,7 +53,7 @@ class MonotonicMixing(nn.Module):
 
     def forward(self, r: Float[Tensor, "M K N"], state: Float[Tensor, "K S"]) -> Float[Tensor, "M K"]:
         """r̂_tot of every member and transition."""
-        first, last = self.to_b_2
-        b_2: Tensor = last(F.relu(shared(first, state))).squeeze(-1)  # type: ignore[arg-type]
-        w_1 = shared(self.to_w_1, state).view(*r.shape, self.width)
-        return monotonic_total(r, w_1, shared(self.to_b_1, state), shared(self.to_w_2, state), b_2)
+        x = spread(state, len(r))
+        inner, outer = self.to_b_2
+        b_2 = column(inner, outer, x)  # type: ignore[arg-type]
+        return monotonic_total(r, self.to_w_1(x).view(*r.shape, self.width), self.to_b_1(x), self.to_w_2(x), b_2)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from offmarl_bench.fused import dots, log_softmax, relu_of_sum
+from offmarl_bench.fused import log_softmax, rectified_dots, relu_of_sum
 from offmarl_bench.kernels import exponential, sigmoid
 from offmarl_bench.nn import Actor
 from offmarl_bench.recurrence import packed_gru
@@ -60,11 +60,12 @@ def test_a_layer_with_inputs_that_are_looked_up() -> None:
     assert torch.allclose(relu_of_sum(x, a, of_a, b, of_b)[2], by_hand)
 
 
-def test_products_of_rows_with_their_companions() -> None:
+def test_products_of_rows_with_their_rectified_companions() -> None:
     torch.manual_seed(0)
-    a, b = torch.randn(2, 3, 4, 20), torch.randn(2, 3, 20)
-    assert_same(dots, a, b)
-    assert torch.allclose(dots(a, b)[1, 2, 3], a[1, 2, 3] @ b[1, 2], atol=CLOSE)
+    x, c, b = torch.randn(2, 3, 4, 20), torch.randn(2, 20), torch.randn(2, 3, 20)
+    assert_same(rectified_dots, x, c, b)
+    assert_same(rectified_dots, x[:, 0], c, b[:, 0])  # one for each bias
+    assert torch.allclose(rectified_dots(x, c, b)[1, 2, 3], (x[1, 2, 3] + c[1]).clamp(min=0) @ b[1, 2], atol=CLOSE)
 
 
 @pytest.mark.parametrize("shape", [(1, 3), (7, 10, 5), (200, 11)])
@@ -80,6 +81,7 @@ def test_a_softmax_over_legal_actions(shape: tuple[int, ...]) -> None:
 def test_a_loss_that_is_not_a_number_is_not_hidden() -> None:
     rows = torch.tensor([[0.0, math.nan, 1.0]])
     assert log_softmax(rows, None).isnan().all()
+    assert rectified_dots(rows.unsqueeze(0), rows, rows).isnan().all()
     assert relu_of_sum(rows, rows, torch.tensor([-1]), rows, torch.tensor([-1])).isnan()[0, 1]
     gru = nn.GRU(3, 4)
     assert packed_gru(gru, rows, torch.tensor([1])).isnan().all()

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from offmarl_bench.ops import one_hot
-from sit.ardnem import ARDNEM, Transitions, agreement, contribution_weights, entropy, sample_steps, transitions
+from sit.ardnem import ARDNEM, Transitions, agreement, contribution_weights, entropy, query, sample_steps, transitions
 from sit.config import SITConfig
-from sit.members import shared_rectified
+from sit.members import spread
 from tests.imbalanced_toy import imbalanced
 
 
@@ -40,17 +41,19 @@ def test_members_are_independent_networks() -> None:
 
 
 def test_credit_is_that_of_the_embedded_pairs() -> None:
-    """W_k P on what comes before e_i = P h_i + b says the same as W_k on e_i itself, Eq. (1), though b is left out."""
+    """Eq. (1) and f_i layer by layer, against what leaves out a bias and never writes e_i down."""
     config = SITConfig(members=3)
     net, data = network(config), some(config)
     K, N = data.actions.shape
-    pairs = torch.cat([data.obs, one_hot(data.actions, net.spec.A)], -1).flatten(0, 1)
-    kinds = net.get_buffer("kinds").repeat(K, 1)
-    h_i = shared_rectified(net.pair_in, torch.cat([pairs, kinds], -1))
-    e_i = net.pair_out(h_i).view(config.members, K, N, -1)
-    e_s = net.state_out(shared_rectified(net.state_in, data.state))
-    expected = contribution_weights(e_s, e_i, net.W_q, net.W_k, data.alive)
-    assert torch.allclose(net(data)[0], expected, atol=1e-6)
+    kinds = net.get_buffer("kinds").expand(K, N, -1)
+    pairs = spread(torch.cat([data.obs, one_hot(data.actions, net.spec.A), kinds], -1).flatten(0, 1), 3)
+    e_i = net.pair_out(F.relu(net.pair_in(pairs))).view(3, K, N, -1)
+    e_s = net.state_out(F.relu(net.state_in(spread(data.state, 3))))
+    scores = torch.einsum("mkh, mknh -> mkn", query(e_s, net.W_q, net.W_k), e_i)
+    lam, r = net(data)
+    assert torch.allclose(lam, contribution_weights(scores, data.alive), atol=1e-6)
+    layers = net.reward_out(F.relu(net.reward_mid(F.relu(net.reward_in(pairs))))).view(3, K, N)
+    assert torch.allclose(r, layers, atol=1e-6)
 
 
 def test_swapping_two_agents_of_a_type_swaps_their_credit() -> None:

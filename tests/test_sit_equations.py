@@ -21,16 +21,18 @@ def t(*values: object) -> torch.Tensor:
 
 
 def test_eq_1_contribution_weights_are_a_softmax_over_agents() -> None:
-    e_s, e_i = t([[2.0]]), t([[[0.0], [LN3]]])
-    W_q, W_k = t([[1.0]]), t([[0.5]])  # score_i = 2 · 1 · 0.5 · e_i
     both = torch.tensor([[True, True]])
-    assert torch.allclose(ardnem.contribution_weights(e_s, e_i, W_q, W_k, both), t([[0.25, 0.75]]))
+    assert torch.allclose(ardnem.contribution_weights(t([[0.0, LN3]]), both), t([[0.25, 0.75]]))
 
 
 def test_eq_1_dead_agents_get_nothing() -> None:
-    e_s, e_i, W = t([[2.0], [2.0]]), t([[[0.0], [LN3]], [[0.0], [LN3]]]), t([[1.0]])
     alive = torch.tensor([[True, False], [False, False]])
-    assert ardnem.contribution_weights(e_s, e_i, W, W, alive).tolist() == [[[1.0, 0.0], [0.0, 0.0]]]
+    assert ardnem.contribution_weights(t([[0.0, LN3], [0.0, LN3]]), alive).tolist() == [[[1.0, 0.0], [0.0, 0.0]]]
+
+
+def test_eq_1_states_are_compared_with_agents() -> None:
+    e_s, W_q, W_k = t([[2.0, 0.0]]), t([[1.0, 7.0]]), t([[0.5, 3.0]])
+    assert ardnem.query(e_s, W_q, W_k).tolist() == [[[2 * 1 * 0.5, 2 * 1 * 3.0]]]
 
 
 def test_eq_1_equals_the_printed_product_member_by_member() -> None:
@@ -38,11 +40,11 @@ def test_eq_1_equals_the_printed_product_member_by_member() -> None:
     M, K, N, H, D = 2, 3, 4, 5, 6
     e_s, e_i = torch.randn(M, K, H, generator=g), torch.randn(M, K, N, H, generator=g)
     W_q, W_k = torch.randn(M, D, H, generator=g), torch.randn(M, D, H, generator=g)
-    fast = ardnem.contribution_weights(e_s, e_i, W_q, W_k, torch.ones(K, N, dtype=torch.bool))
+    fast = torch.einsum("mkh, mknh -> mkn", ardnem.query(e_s, W_q, W_k), e_i)
     for m in range(M):
         for k in range(K):
             scores = [e_s[m, k] @ W_q[m].T @ W_k[m] @ e_i[m, k, i] for i in range(N)]
-            assert torch.allclose(fast[m, k], torch.stack(scores).softmax(0), atol=1e-5)
+            assert torch.allclose(fast[m, k], torch.stack(scores), atol=1e-5)
 
 
 def test_eq_2_total_reward() -> None:

@@ -42,12 +42,15 @@ def trained(dataset: Dataset, name: str, updates: int, seed: int, trust: float) 
 @click.argument("dataset")
 @click.option("--updates", default=3000, show_default=True, help="Of each phase.")
 @click.option("--seed", default=0, show_default=True)
-def main(dataset: str, updates: int, seed: int) -> None:
+@click.option(
+    "--agent", "agents", multiple=True, help="May be repeated. Default: all that play what they value, and icq."
+)
+def main(dataset: str, updates: int, seed: int, agents: tuple[str, ...]) -> None:
     """Compare the two on DATASET."""
     data = load_dataset(dataset)
     click.echo("| agent | target, as it comes | return | target, mean at the cut | return |\n|---|---|---|---|---|")
     with one_thread():
-        for name in DISCRETE if data.spec.discrete else CONTINUOUS:
+        for name in agents or (DISCRETE if data.spec.discrete else CONTINUOUS):
             row = name
             for trust in (1.0, 0.0):
                 target, greedy, sampled = trained(data, name, updates, seed, trust)

@@ -45,7 +45,7 @@ def row(agent: str, score: DatasetScore) -> str:
     flat = max(flat_from(curve) for curve in score.learning)
     targets = [logged(c, "target", "learn")[-1:] for c in score.curves]
     known = ", ".join(f"{x:.1f}" for one in targets for x in one)
-    returns = ", ".join(f"{x:.0f}" for x in score.greedy_means)
+    returns = ", ".join(str(round(x)) for x in score.greedy_means)
     numbers = f"{returns} | {f'{flat:.1f}' if flat < 1 else '–'} | {known or '–'}".replace("-", "−")
     return f"| {agent} | {numbers} |"
 
